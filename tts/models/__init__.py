@@ -1,0 +1,1 @@
+"""Voice models: torch code and the readers of their files."""
