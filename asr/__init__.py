@@ -1,0 +1,1 @@
+"""Speech to text: the recogniser engine and its gRPC service."""

@@ -1,0 +1,1 @@
+"""Models of the recogniser: the only package of the service that computes with torch."""
