@@ -39,6 +39,9 @@ class DecodeRequest:
     task: Task = "transcribe"
     priority: Priority = Priority.STREAM
     prefix: tuple[int, ...] = ()  # committed text tokens: forced, part of the result
+    draft: tuple[
+        int, ...
+    ] = ()  # guess of what follows the prefix (last hypothesis): saves time, changes no result
     context: tuple[int, ...] = ()  # text tokens that precede the audio (prompt, previous text)
     word_times: bool = False
     temperature: float = 0.0  # of the first attempt; 0 is greedy
