@@ -1,0 +1,54 @@
+"""Typed clients of every service. All of them talk to the local sidecar, which knows where the services are."""
+
+import grpc
+
+from common.pb.voxmesh.asr.v1 import AsrServiceStub
+from common.pb.voxmesh.license.v1 import LicenseServiceStub
+from common.pb.voxmesh.session.v1 import SessionServiceStub
+from common.pb.voxmesh.tts.v1 import TtsServiceStub
+from common.rpc import MAX_MESSAGE_BYTES, AioStub
+from common.telemetry import client_interceptors
+
+
+class AsrClient(AioStub, AsrServiceStub): ...
+
+
+class TtsClient(AioStub, TtsServiceStub): ...
+
+
+class LicenseClient(AioStub, LicenseServiceStub): ...
+
+
+class SessionClient(AioStub, SessionServiceStub): ...
+
+
+def open_channel(address: str) -> grpc.aio.Channel:
+    """A channel to a sidecar or a server, e.g. "127.0.0.1:15001". Close it when the process ends."""
+    return grpc.aio.insecure_channel(
+        address,
+        options=[
+            ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+            ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+            # A restarted sidecar should be found again within a second, not after a minute of back-off.
+            ("grpc.min_reconnect_backoff_ms", 100),
+            ("grpc.initial_reconnect_backoff_ms", 100),
+            ("grpc.max_reconnect_backoff_ms", 1000),
+            ("grpc.keepalive_time_ms", 20_000),
+            ("grpc.keepalive_timeout_ms", 10_000),
+            ("grpc.http2.max_pings_without_data", 0),
+            ("grpc.enable_retries", 0),  # retries are the sidecar's business
+        ],
+        interceptors=client_interceptors(),
+    )
+
+
+async def check_health(channel: grpc.aio.Channel, service: str, *, timeout_s: float = 2.0) -> bool:
+    """Asks the standard health service; an unreachable peer is not healthy."""
+    from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+    stub = health_pb2_grpc.HealthStub(channel)
+    try:
+        answer = await stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=timeout_s)
+    except grpc.aio.AioRpcError:
+        return False
+    return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)

@@ -1,0 +1,186 @@
+"""betterproto2 services over grpc.aio: the one module that knows both.
+
+betterproto2 generates grpclib servers and stubs only; here its message types and method tables meet grpc.aio.
+"""
+
+import json
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
+from contextlib import aclosing
+from typing import Any, NoReturn, Self
+
+import grpc
+import structlog
+from betterproto2.grpclib.grpclib_client import ServiceStub
+from betterproto2.grpclib.grpclib_server import ServiceBase
+from grpclib.exceptions import GRPCError
+
+from common import errors, metrics
+from common.caller import Caller, caller
+from common.logs import get_logger
+
+log = get_logger()
+
+ERROR_METADATA = "voxmesh-error-bin"
+# A caller's message is at most 1 MiB of audio plus framing; answers stay below that too.
+MAX_MESSAGE_BYTES = 4 * 1024 * 1024
+
+
+def add_service(server: grpc.aio.Server, servicer: ServiceBase) -> str:
+    """Serves a generated *Base subclass; returns the full service name."""
+    handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
+    service = ""
+    for route, rpc in servicer.__mapping__().items():  # type: ignore[attr-defined]
+        _, service, method = route.split("/")
+        call = getattr(servicer, rpc.func.__name__.removeprefix("__rpc_"))
+        kind = rpc.cardinality.name.lower()  # e.g. stream_stream
+        handlers[method] = getattr(grpc, f"{kind}_rpc_method_handler")(
+            (_serve_stream if kind.endswith("_stream") else _serve_single)(call, route),
+            request_deserializer=rpc.request_type.FromString,
+            response_serializer=bytes,
+        )
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
+    return service
+
+
+def _serve_single(call: Callable[[Any], Any], route: str) -> Callable[..., Any]:
+    async def serve(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+        with _Call(route, context) as rpc:
+            try:
+                return await call(request)
+            except Exception as error:  # the one boundary of a call: whatever it is ends here as a status
+                await rpc.abort(error)
+
+    return serve
+
+
+def _serve_stream(call: Callable[[Any], Any], route: str) -> Callable[..., Any]:
+    async def serve(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
+        with _Call(route, context) as rpc:
+            try:
+                async with aclosing(call(request)) as responses:
+                    async for response in responses:
+                        yield response
+            except Exception as error:  # as above
+                await rpc.abort(error)
+
+    return serve
+
+
+class _Call:
+    """One call on the server: its request id in every log line, its metrics, its end as a status."""
+
+    def __init__(self, route: str, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+        self._route, self._context = route, context
+        self._status = "OK"
+
+    def __enter__(self) -> Self:
+        metadata = dict(self._context.invocation_metadata() or ())
+        caller.set(Caller(str(metadata.get("x-request-id", "")), str(metadata.get("x-voxmesh-key-id", ""))))
+        structlog.contextvars.bind_contextvars(request_id=caller.get().request_id)
+        self._begin = time.perf_counter()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        if kind is not None and self._status == "OK":
+            self._status = "CANCELLED"
+        taken = time.perf_counter() - self._begin
+        labels = {"method": self._route, "status": self._status}
+        metrics.rpc_requests.add(1, labels)
+        metrics.rpc_duration_seconds.record(taken, labels)
+        log.debug("rpc", method=self._route, status=self._status, ms=round(taken * 1000, 1))
+
+    async def abort(self, error: Exception) -> NoReturn:
+        if isinstance(error, GRPCError):  # a generated method nobody implemented
+            self._status = error.status.name
+            await self._context.abort(grpc.StatusCode[self._status], error.message or "")
+        if not isinstance(error, errors.VoxmeshError):
+            log.error("rpc_crashed", method=self._route, exc_info=error)
+            error = errors.Internal("internal error")
+        self._status = error.grpc
+        payload = {"code": error.code, "retry_after_s": error.retry_after_s, "details": error.details}
+        trailer = ((ERROR_METADATA, json.dumps(payload).encode()),)
+        await self._context.abort(grpc.StatusCode[error.grpc], error.message, trailer)
+
+
+def from_rpc_error(error: grpc.aio.AioRpcError) -> errors.VoxmeshError:
+    """The error a peer raised, as the same class it raised."""
+    message = error.details() or error.code().name
+    trailer: Any = error.trailing_metadata() or ()
+    for key, value in trailer:
+        if key == ERROR_METADATA:
+            payload = json.loads(value)
+            kind = errors.BY_CODE.get(payload["code"], errors.Internal)
+            raised = kind(message, **payload["details"])
+            raised.retry_after_s = payload["retry_after_s"]
+            return raised
+    return errors.BY_GRPC.get(error.code().name, errors.Internal)(message)
+
+
+Metadata = Mapping[str, str] | Iterable[tuple[str, str]] | None
+
+
+def _pairs(metadata: Metadata) -> tuple[tuple[str, str], ...]:
+    items = metadata.items() if isinstance(metadata, Mapping) else metadata or ()
+    return tuple(items)
+
+
+class AioStub(ServiceStub):
+    """Mixed in before a generated stub: `class AsrClient(AioStub, AsrServiceStub)`.
+
+    Calls raise VoxmeshError. A response iterator that is not read to its end cancels the call when it is closed
+    (`contextlib.aclosing`).
+    """
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        super().__init__(channel)  # type: ignore[arg-type]  # the base only stores it
+        self._channel = channel
+
+    async def _unary_unary(
+        self, route: str, request: Any, response_type: type[Any], *, timeout: float | None = None,
+        deadline: object = None, metadata: Any = None,
+    ) -> Any:  # fmt: skip
+        rpc = self._channel.unary_unary(route, bytes, response_type.FromString)
+        try:
+            return await rpc(request, timeout=timeout, metadata=_pairs(metadata))
+        except grpc.aio.AioRpcError as error:
+            raise from_rpc_error(error) from error
+
+    async def _unary_stream(
+        self, route: str, request: Any, response_type: type[Any], *, timeout: float | None = None,
+        deadline: object = None, metadata: Any = None,
+    ) -> AsyncIterator[Any]:  # fmt: skip
+        rpc = self._channel.unary_stream(route, bytes, response_type.FromString)
+        async for response in _responses(rpc(request, timeout=timeout, metadata=_pairs(metadata))):
+            yield response
+
+    async def _stream_unary(
+        self, route: str, request_iterator: Any, request_type: type[Any],
+        response_type: type[Any], *, timeout: float | None = None, deadline: object = None, metadata: Any = None,
+    ) -> Any:  # fmt: skip
+        rpc = self._channel.stream_unary(route, bytes, response_type.FromString)
+        try:
+            return await rpc(request_iterator, timeout=timeout, metadata=_pairs(metadata))
+        except grpc.aio.AioRpcError as error:
+            raise from_rpc_error(error) from error
+
+    async def _stream_stream(
+        self, route: str, request_iterator: Any, request_type: type[Any],
+        response_type: type[Any], *, timeout: float | None = None, deadline: object = None, metadata: Any = None,
+    ) -> AsyncIterator[Any]:  # fmt: skip
+        rpc = self._channel.stream_stream(route, bytes, response_type.FromString)
+        async with aclosing(
+            _responses(rpc(request_iterator, timeout=timeout, metadata=_pairs(metadata)))
+        ) as responses:
+            async for response in responses:
+                yield response
+
+
+async def _responses(call: Any) -> AsyncGenerator[Any, None]:
+    try:
+        async for response in call:
+            yield response
+    except grpc.aio.AioRpcError as error:
+        raise from_rpc_error(error) from error
+    finally:
+        call.cancel()  # a consumer that stops early must not leave the call running

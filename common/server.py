@@ -1,0 +1,126 @@
+"""One way to run a gRPC service: health, reflection, ops port, tracing, orderly end."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import suppress
+from typing import Any
+
+import grpc
+from betterproto2.grpclib.grpclib_server import ServiceBase
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from common import logs, telemetry
+from common.ops import Details, Readiness, start_ops
+from common.pb.google_proto_descriptor_pool import default_google_proto_descriptor_pool
+from common.rpc import MAX_MESSAGE_BYTES, add_service
+from common.settings import ServiceSettings
+
+HEALTH_POLL_S = 0.2
+# Long enough for a sidecar's next health check to see NOT_SERVING and send new work elsewhere.
+DRAIN_NOTICE_S = 1.5
+
+log = logs.get_logger()
+
+
+def start_process(settings: ServiceSettings) -> None:
+    """Logging and telemetry of a service process; the first thing its main does."""
+    logs.configure(settings.service, level=settings.log_level, fmt=settings.log_format)
+    telemetry.configure(settings.service, otlp_endpoint=settings.otlp_endpoint)
+
+
+async def serve(
+    *servicers: ServiceBase,
+    settings: ServiceSettings,
+    ready: Readiness,
+    background: Sequence[Coroutine[Any, Any, None]] = (),
+    on_stop: Callable[[], Awaitable[None]] | None = None,
+    health_details: Details | None = None,
+) -> None:
+    """Serves until SIGTERM or SIGINT, then drains: no new work, open calls get `shutdown_grace_s`.
+
+    The port answers at once; health turns SERVING when `ready` does and follows it ever after.
+
+    Args:
+        servicers: generated *Base subclasses.
+        settings: host, ports, grace.
+        ready: what the service waits for.
+        background: tasks that live as long as the server (loading, watching); one that fails ends the process.
+        on_stop: runs after the last call ended.
+        health_details: more fields for /health.
+    """
+    rpc = RpcServer(*servicers)
+    try:
+        port = rpc.server.add_insecure_port(f"{settings.host}:{settings.port}")
+        ops = await start_ops(settings.ops_host, settings.ops_port, ready, health_details)
+    except (RuntimeError, OSError):
+        for job in background:
+            job.close()
+        print(
+            f"✗ {settings.service} cannot start: port {settings.port} or {settings.ops_port} is in use",
+            file=sys.stderr,
+        )
+        raise SystemExit(1) from None
+    await rpc.server.start()
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signum, stop.set)
+    log.info("serving", port=port)
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(job) for job in (*background, rpc.follow(ready))]
+            await stop.wait()
+            ready.set("draining", False, "the service is stopping")
+            await asyncio.sleep(min(DRAIN_NOTICE_S, settings.shutdown_grace_s))
+            await rpc.server.stop(settings.shutdown_grace_s)
+            for task in tasks:
+                task.cancel()
+    finally:
+        await rpc.server.stop(None)
+        if on_stop:
+            await on_stop()
+        with suppress(OSError):
+            await ops.cleanup()
+        log.info("stopped")
+
+
+class RpcServer:
+    """A grpc.aio server with the given services, health (not serving yet) and reflection; not started."""
+
+    def __init__(self, *servicers: ServiceBase) -> None:
+        self.server = grpc.aio.server(
+            interceptors=telemetry.server_interceptors(),
+            options=[
+                ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+                ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+                ("grpc.so_reuseport", 0),  # two processes on one port is a mistake, not load balancing
+                ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+            ],
+        )
+        self._names = [add_service(self.server, servicer) for servicer in servicers]
+        self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]  # lazily bound
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self.server)
+        reflection.enable_server_reflection(
+            (*self._names, health.SERVICE_NAME, reflection.SERVICE_NAME),
+            self.server,
+            pool=default_google_proto_descriptor_pool,
+        )
+
+    async def set_serving(self, serving: bool) -> None:
+        """Answers health checks of the server and of each of its services from now on."""
+        status = health_pb2.HealthCheckResponse
+        for name in ("", *self._names):
+            await self._health.set(name, status.SERVING if serving else status.NOT_SERVING)
+
+    async def follow(self, ready: Readiness) -> None:
+        """Health follows readiness. Polled, so that any thread may change readiness without a loop at hand."""
+        serving: bool | None = None
+        while True:
+            if ready.ok is not serving:
+                serving = ready.ok
+                await self.set_serving(serving)
+                log.info("readiness", ready=serving, waiting_for=sorted(ready.reasons))
+            await asyncio.sleep(HEALTH_POLL_S)

@@ -1,0 +1,52 @@
+"""What every category of tests shares. The directory of a test is its category."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import grpc
+import pytest
+from betterproto2.grpclib.grpclib_server import ServiceBase
+
+from common.clients import open_channel
+from common.server import RpcServer
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+EVALDATA = REPOSITORY.parent / "shared" / "evaldata" / "dev"
+CATEGORIES = ("unit", "rpc", "e2e", "bench")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        category = item.path.relative_to(REPOSITORY / "tests").parts[0]
+        assert category in CATEGORIES, f"{item.path} lies in no category"
+        item.add_marker(category)
+
+
+@pytest.fixture(scope="session")
+def evaldata() -> Path:
+    """The evaluation recordings (manifest.jsonl, audio/); they travel beside the repository, not in it."""
+    if not EVALDATA.is_dir():
+        pytest.skip("the evaluation recordings are not beside this checkout")
+    return EVALDATA
+
+
+ServeRpc = Callable[..., Awaitable[grpc.aio.Channel]]
+
+
+@pytest.fixture
+async def serve_rpc() -> AsyncIterator[ServeRpc]:
+    """Starts a real server with the given servicers on a free port; returns a channel to it."""
+    async with AsyncExitStack() as stack:
+
+        async def start(*servicers: ServiceBase) -> grpc.aio.Channel:
+            rpc = RpcServer(*servicers)
+            port = rpc.server.add_insecure_port("127.0.0.1:0")
+            await rpc.server.start()
+            await rpc.set_serving(True)
+            stack.push_async_callback(rpc.server.stop, None)  # type: ignore[call-arg]
+            channel = open_channel(f"127.0.0.1:{port}")
+            stack.push_async_callback(channel.close)
+            return channel
+
+        yield start
