@@ -33,7 +33,7 @@ def configure(service: str, *, level: str = "info", fmt: str = "auto", stream: T
         ],
         wrapper_class=structlog.make_filtering_bound_logger(numeric),
         logger_factory=structlog.WriteLoggerFactory(file=out),
-        cache_logger_on_first_use=True,
+        cache_logger_on_first_use=False,  # a logger made at import must follow later settings,
     )
     # Libraries log through the standard module; only what they think is wrong is of interest.
     logging.basicConfig(

@@ -151,8 +151,10 @@ class AioStub(ServiceStub):
         deadline: object = None, metadata: Any = None,
     ) -> AsyncIterator[Any]:  # fmt: skip
         rpc = self._channel.unary_stream(route, bytes, response_type.FromString)
-        async for response in _responses(rpc(request, timeout=timeout, metadata=_pairs(metadata))):
-            yield response
+        call = rpc(request, timeout=timeout, metadata=_pairs(metadata))
+        async with aclosing(_responses(call)) as responses:
+            async for response in responses:
+                yield response
 
     async def _stream_unary(
         self, route: str, request_iterator: Any, request_type: type[Any],
@@ -169,9 +171,8 @@ class AioStub(ServiceStub):
         response_type: type[Any], *, timeout: float | None = None, deadline: object = None, metadata: Any = None,
     ) -> AsyncIterator[Any]:  # fmt: skip
         rpc = self._channel.stream_stream(route, bytes, response_type.FromString)
-        async with aclosing(
-            _responses(rpc(request_iterator, timeout=timeout, metadata=_pairs(metadata)))
-        ) as responses:
+        call = rpc(request_iterator, timeout=timeout, metadata=_pairs(metadata))
+        async with aclosing(_responses(call)) as responses:
             async for response in responses:
                 yield response
 

@@ -45,7 +45,7 @@ def client_interceptors() -> Sequence[grpc.aio.ClientInterceptor]:
     return interceptors
 
 
-def server_interceptors() -> Sequence[grpc.aio.ServerInterceptor[Any, Any]]:
+def server_interceptors() -> "Sequence[grpc.aio.ServerInterceptor[Any, Any]]":
     """Interceptors that go on with the caller's trace; none without tracing."""
     if not _tracing:
         return []

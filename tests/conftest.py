@@ -8,6 +8,7 @@ import grpc
 import pytest
 from betterproto2.grpclib.grpclib_server import ServiceBase
 
+from common import logs
 from common.clients import open_channel
 from common.server import RpcServer
 
@@ -31,6 +32,12 @@ def evaldata() -> Path:
     return EVALDATA
 
 
+@pytest.fixture(autouse=True)
+def _logs() -> None:
+    """Logs as a service writes them, so that what tests see is what an operator would."""
+    logs.configure("test", fmt="json")
+
+
 ServeRpc = Callable[..., Awaitable[grpc.aio.Channel]]
 
 
@@ -44,9 +51,13 @@ async def serve_rpc() -> AsyncIterator[ServeRpc]:
             port = rpc.server.add_insecure_port("127.0.0.1:0")
             await rpc.server.start()
             await rpc.set_serving(True)
-            stack.push_async_callback(rpc.server.stop, None)  # type: ignore[call-arg]
+            stack.push_async_callback(_stop, rpc)
             channel = open_channel(f"127.0.0.1:{port}")
             stack.push_async_callback(channel.close)
             return channel
 
         yield start
+
+
+async def _stop(rpc: RpcServer) -> None:
+    await rpc.server.stop(None)
