@@ -53,7 +53,7 @@ async def serve_rpc() -> AsyncIterator[ServeRpc]:
             await rpc.set_serving(True)
             stack.push_async_callback(_stop, rpc)
             channel = open_channel(f"127.0.0.1:{port}")
-            stack.push_async_callback(channel.close)
+            stack.push_async_callback(channel.close, None)
             return channel
 
         yield start
