@@ -97,7 +97,9 @@ class RpcServer:
                 ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
                 ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
                 ("grpc.so_reuseport", 0),  # two processes on one port is a mistake, not load balancing
-                ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+                # Sidecars ping quiet connections; a quiet caller is no abuse and must not lose its stream.
+                ("grpc.http2.max_ping_strikes", 0),
+                ("grpc.keepalive_permit_without_calls", 1),
             ],
         )
         self._names = [add_service(self.server, servicer) for servicer in servicers]

@@ -1,13 +1,14 @@
 """Finds and controls the Envoy program."""
 
+import http.client
 import shutil
-import urllib.error
-import urllib.request
 from importlib import metadata
 from pathlib import Path
 from urllib.parse import quote
 
 from envoy.sidecar import Endpoint
+
+ADMIN_TIMEOUT_S = 2.0
 
 
 def find_envoy() -> Path | None:
@@ -27,7 +28,9 @@ def find_envoy() -> Path | None:
     return Path(on_path) if on_path else None
 
 
-def arguments(binary: Path, config: Path, *, concurrency: int, drain_s: int, log_level: str = "warning") -> list[str]:
+def arguments(
+    binary: Path, config: Path, *, concurrency: int, drain_s: int, log_level: str = "warning"
+) -> list[str]:
     """The command line that serves `config`."""
     return [
         str(binary),
@@ -40,23 +43,26 @@ def arguments(binary: Path, config: Path, *, concurrency: int, drain_s: int, log
     ]
 
 
-def begin_drain(admin: Endpoint, *, timeout_s: float = 2.0) -> bool:
+def begin_drain(admin: Endpoint) -> bool:
     """Tells Envoy to refuse new connections and to let open streams finish. False when it does not answer."""
-    request = urllib.request.Request(f"http://{admin}/drain_listeners?graceful&skip_exit", method="POST")
-    try:
-        with urllib.request.urlopen(request, timeout=timeout_s) as answer:
-            return bool(answer.status == 200)
-    except (urllib.error.URLError, OSError):
-        return False
+    return _ask(admin, "POST", "/drain_listeners?graceful&skip_exit") is not None
 
 
-def active_requests(admin: Endpoint, *, timeout_s: float = 2.0) -> int:
+def active_requests(admin: Endpoint) -> int:
     """Requests and streams that are open on the listeners; 0 when Envoy does not answer."""
     pattern = quote(r"^http\.(ingress|egress|public).*downstream_rq_active$")
-    url = f"http://{admin}/stats?filter={pattern}"
-    try:
-        with urllib.request.urlopen(url, timeout=timeout_s) as answer:
-            lines = answer.read().decode().splitlines()
-    except (urllib.error.URLError, OSError):
-        return 0
+    lines = (_ask(admin, "GET", f"/stats?filter={pattern}") or "").splitlines()
     return sum(int(line.rpartition(":")[2]) for line in lines if ":" in line)
+
+
+def _ask(admin: Endpoint, method: str, path: str) -> str | None:
+    connection = http.client.HTTPConnection(admin.host, admin.port, timeout=ADMIN_TIMEOUT_S)
+    try:
+        connection.request(method, path)
+        answer = connection.getresponse()
+        text = answer.read().decode()
+    except (OSError, http.client.HTTPException):
+        return None
+    finally:
+        connection.close()
+    return text if answer.status == 200 else None

@@ -64,7 +64,9 @@ def _cluster(name: str, endpoints: Sequence[Endpoint]) -> Json:
         "circuit_breakers": {"thresholds": [_limits()]},
         "load_assignment": {
             "cluster_name": name,
-            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": socket_address(e)}} for e in endpoints]}],
+            "endpoints": [
+                {"lb_endpoints": [{"endpoint": {"address": socket_address(e)}} for e in endpoints]}
+            ],
         },
     }
 

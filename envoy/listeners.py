@@ -2,7 +2,14 @@
 
 from typing import Any
 
-from envoy.clusters import CONNECTION_WINDOW_BYTES, STREAM_WINDOW_BYTES, Json, any_of, keepalive, socket_address
+from envoy.clusters import (
+    CONNECTION_WINDOW_BYTES,
+    STREAM_WINDOW_BYTES,
+    Json,
+    any_of,
+    keepalive,
+    socket_address,
+)
 from envoy.sidecar import GRPC_SERVICES, Endpoint, Ingress, Sidecar
 
 _HTTP = "envoy.extensions.filters.http"
@@ -40,7 +47,9 @@ def egress_listener(sidecar: Sidecar, listen: Endpoint) -> Json:
 def public_listener(sidecar: Sidecar, listen: Endpoint) -> Json:
     """gRPC for clients outside: speech services behind a key, health for probes without one."""
     health = _unary_route(sidecar, {"prefix": _HEALTH}, "asr")
-    health["typed_per_filter_config"] = {_EXT_AUTHZ: any_of(f"{_HTTP}.ext_authz.v3.ExtAuthzPerRoute", disabled=True)}
+    health["typed_per_filter_config"] = {
+        _EXT_AUTHZ: any_of(f"{_HTTP}.ext_authz.v3.ExtAuthzPerRoute", disabled=True)
+    }
     routes = [route for cluster in ("asr", "tts") for route in _service_routes(sidecar, cluster)]
     routes += [_stream_route(sidecar, {"prefix": path}, "asr") for path in _REFLECTION]
     return _listener(sidecar, "public", listen, [health, *routes, _not_found()], authorize=True)
@@ -75,7 +84,9 @@ def _retries() -> Json:
         "retry_host_predicate": [
             {
                 "name": "envoy.retry_host_predicates.previous_hosts",
-                "typed_config": any_of("envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"),
+                "typed_config": any_of(
+                    "envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"
+                ),
             }
         ],
         "host_selection_retry_max_attempts": 3,

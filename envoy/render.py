@@ -12,7 +12,9 @@ MAX_CONNECTIONS = 10_000
 
 def render(sidecar: Sidecar) -> Json:
     """The bootstrap as JSON data."""
-    listeners = [ingress_listener(sidecar, ingress, _ingress_cluster(sidecar, ingress)) for ingress in sidecar.ingress]
+    listeners = [
+        ingress_listener(sidecar, ingress, _ingress_cluster(sidecar, ingress)) for ingress in sidecar.ingress
+    ]
     if sidecar.egress:
         listeners.append(egress_listener(sidecar, sidecar.egress))
     if sidecar.public:
