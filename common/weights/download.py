@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
-from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_exponential_jitter
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_exponential, wait_random
 
-from common.weights.cache import CHUNK_BYTES, check_sha256, hash_file, require_space
+from common.weights.cache import check_sha256, hash_file, require_space
 from common.weights.errors import Corrupt, Unreachable
 from common.weights.progress import OnProgress
 
@@ -67,6 +67,7 @@ def download(
             return False
         if partial.exists():
             partial.replace(path)
+            _forget(partial)
         if remote.sha256 is None:
             return True
         try:
@@ -85,7 +86,7 @@ def _download_partial(
     retrying = Retrying(
         retry=retry_if_exception_type(_Passing),
         stop=_StopWithoutProgress(partial),
-        wait=wait_exponential_jitter(initial=0.5, max=20.0),
+        wait=wait_exponential(multiplier=0.5, max=20.0) + wait_random(0, 0.5),
         sleep=sleep,
         reraise=True,
     )
@@ -138,7 +139,7 @@ def _receive(
 ) -> int:
     done = offset
     with partial.open("ab" if offset else "wb") as file:
-        for chunk in response.iter_raw(CHUNK_BYTES):
+        for chunk in response.iter_raw():  # a chunk size would hold back, and on a break lose, what has come
             file.write(chunk)
             done += len(chunk)
             on_progress(label, done, total)

@@ -17,7 +17,7 @@ from tenacity import (
     Retrying,
     retry_if_exception_type,
     stop_after_attempt,
-    wait_exponential_jitter,
+    wait_exponential,
 )
 
 from common.weights.cache import Workspace, require_space
@@ -133,7 +133,7 @@ def _list(spec: Spec, url: str, headers: tuple[tuple[str, str], ...]) -> tuple[s
         for attempt in Retrying(
             retry=retry_if_exception_type(_Passing),
             stop=stop_after_attempt(4),
-            wait=wait_exponential_jitter(0.3, 5),
+            wait=wait_exponential(multiplier=0.3, max=5),
         ):
             with attempt:
                 answer = _ask(spec, url, headers)
