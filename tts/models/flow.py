@@ -1,0 +1,90 @@
+"""The flow of VITS, run backwards: a sample of the text's prior to the latent sound that the decoder speaks.
+
+Kim et al. 2021, section 2.1.3: mean-only affine couplings around WaveNet stacks. Every step depends on `reach` frames
+on each side, so any stretch of the result can be computed from that much more of the input.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from tts.models.conv import Conv
+from tts.models.weights import Weights
+
+
+class Coupling:
+    """Shifts one half of the channels by what a WaveNet makes of the other half."""
+
+    def __init__(self, weights: Weights, flipped: bool, fast: torch.dtype) -> None:
+        """`flipped`: VITS reverses the order of all channels between couplings; here the weights are, instead."""
+
+        def conv(part: Weights, rows: slice = slice(None), flip: int | None = None) -> Conv:
+            weight, bias = part["weight"], part["bias"]
+            if flip is not None and flipped:
+                weight, bias = weight.flip(flip), bias.flip(0) if flip == 0 else bias
+            weight, bias = weight[rows], bias[rows]
+            return Conv(weight.to(fast), bias, part.setting("dilation", 1))
+
+        self.fast = fast
+        self.pre = conv(weights.sub("pre"), flip=1)
+        self.post = conv(weights.sub("post"), flip=0)
+        stack = weights.sub("enc")
+        layers = stack.count("in_layers")
+        self.gates = [conv(stack.sub(f"in_layers.{i}")) for i in range(layers)]
+        self.hidden = self.pre.out
+        skips = [stack.sub(f"res_skip_layers.{i}") for i in range(layers)]
+        self.residuals = [conv(skip, slice(0, self.hidden)) for skip in skips[:-1]]
+        self.skips = [conv(skip, slice(self.hidden, None)) for skip in skips[:-1]] + [conv(skips[-1])]
+        speaker = stack.get("cond_layer.weight")
+        self.speaker = None if speaker is None else (speaker[:, :, 0], stack["cond_layer.bias"])
+
+    @property
+    def reach(self) -> int:
+        """Frames on each side that one frame depends on."""
+        return sum(gate.reach for gate in self.gates)
+
+    def __call__(self, kept: Tensor, moved: Tensor, speaker: Tensor | None) -> Tensor:
+        """`kept`, `moved` [batch, frames, half]; `speaker` [batch, 1, gin]. Returns `moved` undone."""
+        x = self.pre(kept.to(self.fast))
+        total: Tensor | None = None
+        voices: tuple[Tensor, ...] = ()
+        if self.speaker is not None and speaker is not None:
+            voices = F.linear(speaker, *self.speaker).to(self.fast).chunk(len(self.gates), -1)
+        for i, (gate, skip) in enumerate(zip(self.gates, self.skips, strict=True)):
+            y = gate(x)
+            if voices:
+                y = y + voices[i]
+            filtered, gated = y.chunk(2, -1)
+            y = filtered.tanh().mul_(gated.sigmoid())
+            total = skip(y) if total is None else skip.add_to(total, y)
+            if i < len(self.residuals):
+                x = self.residuals[i].add_to(x, y)
+        assert total is not None
+        return moved - self.post(total)
+
+
+class Flow:
+    """All couplings, last one first."""
+
+    def __init__(self, weights: Weights, fast: torch.dtype) -> None:
+        numbers = weights.indices("flows")
+        self.couplings = [
+            Coupling(weights.sub(f"flows.{number}"), flipped=i % 2 == 0, fast=fast)
+            for i, number in enumerate(reversed(numbers))
+        ]
+
+    @property
+    def reach(self) -> int:
+        """Frames on each side that one frame of the result depends on."""
+        return sum(coupling.reach for coupling in self.couplings)
+
+    def __call__(self, z: Tensor, speaker: Tensor | None) -> Tensor:
+        """`z` [batch, frames, channels] of the prior, to the latents [batch, frames, channels]."""
+        first, second = z.chunk(2, -1)
+        for i, coupling in enumerate(self.couplings):
+            if i % 2 == 0:
+                first = coupling(second, first, speaker)
+            else:
+                second = coupling(first, second, speaker)
+        z = torch.cat([first, second], -1)
+        return z if len(self.couplings) % 2 == 0 else z.flip(-1)
