@@ -34,6 +34,8 @@ UPSTREAM_VARIABLES = {
     "session": "SESSION_BASE_URL",
 }
 PROCESS_PORT_OFFSET = 10_000
+# The process beside us gets SIGTERM at the same moment and still has calls to make before it ends.
+LINGER_S = 3.0
 
 
 def from_environment(env: Mapping[str, str]) -> Sidecar:
@@ -80,9 +82,11 @@ def main() -> int:
 
         def drain(_signal: int, _frame: FrameType | None) -> None:
             begin_drain(sidecar.admin)
-            deadline = time.monotonic() + sidecar.drain_s
-            while active_requests(sidecar.admin) and time.monotonic() < deadline:
+            begin = quiet_since = time.monotonic()
+            while (now := time.monotonic()) - begin < sidecar.drain_s and now - quiet_since < LINGER_S:
                 time.sleep(0.1)
+                if active_requests(sidecar.admin):
+                    quiet_since = now
             process.terminate()
 
         signal.signal(signal.SIGTERM, drain)

@@ -44,8 +44,11 @@ def arguments(
 
 
 def begin_drain(admin: Endpoint) -> bool:
-    """Tells Envoy to refuse new connections and to let open streams finish. False when it does not answer."""
-    return _ask(admin, "POST", "/drain_listeners?graceful&skip_exit") is not None
+    """Tells Envoy to take no new calls from outside; open ones go on, and so does the egress of local processes.
+
+    False when Envoy does not answer.
+    """
+    return _ask(admin, "POST", "/drain_listeners?inboundonly&graceful&skip_exit") is not None
 
 
 def active_requests(admin: Endpoint) -> int:

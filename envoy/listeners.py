@@ -125,6 +125,8 @@ def _listener(
     return {
         "name": name,
         "address": socket_address(listen),
+        # A drain closes the inbound side only: local processes still have goodbyes to say.
+        "traffic_direction": "OUTBOUND" if name == "egress" else "INBOUND",
         # One owner per port: a second process must fail to bind, not share the traffic silently.
         "enable_reuse_port": False,
         "connection_balance_config": {"exact_balance": {}},

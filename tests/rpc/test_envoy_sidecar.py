@@ -211,7 +211,7 @@ async def test_plain_http_on_the_service_port_reaches_the_ops_port(mesh: Mesh) -
 
 
 async def test_draining_lets_an_open_stream_finish(mesh: Mesh) -> None:
-    channel = open_channel(str(mesh.sidecar.egress))
+    channel = open_channel(str(mesh.sidecar.ingress[0].listen))
     gate = asyncio.Event()
 
     async def held() -> AsyncIterator[RecognizeRequest]:
@@ -223,6 +223,8 @@ async def test_draining_lets_an_open_stream_finish(mesh: Mesh) -> None:
     assert (await anext(stream)).started
     assert await asyncio.to_thread(begin_drain, mesh.sidecar.admin)
     assert await asyncio.to_thread(active_requests, mesh.sidecar.admin) == 1
+    assert mesh.sidecar.egress
+    await until_healthy(mesh.sidecar.egress, True)  # local processes can still say their goodbyes
     gate.set()
     rest = [event async for event in stream]
     assert rest[-1].summary and rest[-1].summary.audio_ms == 7
