@@ -1,0 +1,1 @@
+"""Licences, leases and usage."""
