@@ -1,0 +1,136 @@
+"""A Whisper checkpoint ready to compute: mel, encoder, decoder with slots."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+
+from asr.model import MAX_WINDOW_SAMPLES, SAMPLE_RATE_HZ, Pcm
+from asr.models.cache import DecoderCache
+from asr.models.decoder import Decoder, Segment
+from asr.models.dims import POSITION_SAMPLES, Dims
+from asr.models.encoder import Encoder, Weights
+from asr.models.mel import LogMel
+from asr.models.quant import ComputeType, Linear, Rows, cpu_has_bf16, make_linear
+
+# Without silence after it speech that is shorter than the window of training repeats without end.
+TRAILING_SILENCE_SAMPLES = SAMPLE_RATE_HZ
+_GPU_BUCKET_SAMPLES = (
+    SAMPLE_RATE_HZ  # GPU windows are filled up to whole seconds, so that equal lengths share a batch
+)
+_TIMESTAMPS = 1501  # the last tokens of the vocabulary: not written, so not computed
+_FEW_ROWS = 24  # up to here one thread is faster than waking the others for each small product
+
+
+class Whisper:
+    """The model of one checkpoint on one device. Not thread-safe: one thread owns it."""
+
+    def __init__(
+        self,
+        dims: Dims,
+        weights: Weights,
+        *,
+        device: torch.device,
+        compute: ComputeType,
+        slots: int,
+        threads: int,
+        alignment_heads: Sequence[tuple[int, int]] = (),
+        suppress: Sequence[int] = (),
+    ) -> None:
+        self.dims, self.device, self.slots, self.compute = dims, device, slots, compute
+        self.alignment_heads = tuple(alignment_heads) or dims.default_alignment_heads
+        self._threads = threads
+        on_cpu = device.type == "cpu"
+        kind = torch.float32 if on_cpu else _KINDS[compute]
+        attention = kind
+        if on_cpu and compute != "fp32" and cpu_has_bf16():
+            attention = torch.bfloat16
+
+        def linear(rows: Rows) -> Callable[[str], Linear]:
+            def make(name: str) -> Linear:
+                return make_linear(
+                    weights(f"{name}.weight"),
+                    weights(f"{name}.bias"),
+                    rows=rows,
+                    compute=compute,
+                    device=device,
+                )
+
+            return make
+
+        self._mel = LogMel(dims.n_mels, device)
+        self._encoder = Encoder(dims, weights, linear("many"), kind=kind, attention=attention, device=device)
+        aligned = {layer for layer, _ in self.alignment_heads}
+        self.cache = DecoderCache(dims, slots, attention, device, aligned)
+        self.n_logits = dims.n_vocab - _TIMESTAMPS if dims.n_vocab > _TIMESTAMPS else dims.n_vocab
+        # Tokens that are never written get an offset no other reaches: suppression costs nothing per step.
+        offset = torch.zeros(self.n_logits)
+        offset[[token for token in suppress if 0 <= token < self.n_logits]] = -1e4
+        embedding = weights("decoder.embedding")[: self.n_logits]
+        project = make_linear(embedding, offset, rows="few", compute=compute, device=device)
+        self._decoder = Decoder(
+            dims, weights, linear("few"), linear("many"), project, self.cache, kind=kind, device=device
+        )
+
+    @torch.inference_mode()
+    def encode(self, windows: Sequence[Pcm]) -> list[torch.Tensor]:
+        """Windows of at most 30 s, [n] float32 each -> states [positions, state] each, in order.
+
+        Windows of the same (rounded) length are computed in one batch.
+        """
+        torch.set_num_threads(self._threads)
+        groups: dict[int, list[int]] = {}
+        for index, pcm in enumerate(windows):
+            groups.setdefault(self._padded_samples(len(pcm)), []).append(index)
+        states: list[torch.Tensor] = [torch.empty(0)] * len(windows)
+        for samples, members in groups.items():
+            batch = torch.zeros(len(members), samples)
+            for item, index in zip(batch, members, strict=True):
+                item[: len(windows[index])] = torch.from_numpy(windows[index])
+            for index, encoded in zip(members, self._encoder(self._mel(batch.to(self.device))), strict=True):
+                states[index] = encoded
+        return states
+
+    def _padded_samples(self, samples: int) -> int:
+        step = POSITION_SAMPLES if self.device.type == "cpu" else _GPU_BUCKET_SAMPLES
+        longest = min(MAX_WINDOW_SAMPLES, self.dims.n_audio_ctx * POSITION_SAMPLES)
+        return min(-(-(samples + TRAILING_SILENCE_SAMPLES) // step) * step, longest)
+
+    @torch.inference_mode()
+    def hear(self, row: int, states: torch.Tensor) -> None:
+        """Gives a row its audio and empties its text."""
+        torch.set_num_threads(self._threads)
+        self._decoder.hear(row, states)
+
+    @torch.inference_mode()
+    def forward(self, segments: Sequence[Segment]) -> torch.Tensor:
+        """Appends tokens to rows -> logits [wanted, n_logits] float32; suppressed tokens lie far below all others."""
+        few = sum(len(segment.tokens) for segment in segments) <= _FEW_ROWS
+        torch.set_num_threads(1 if few else self._threads)
+        hidden = self._decoder.hidden(segments)
+        torch.set_num_threads(self._threads)  # the projection is large enough to be shared
+        return self._decoder.logits(hidden)
+
+    @torch.inference_mode()
+    def attention_weights(self, row: int, first: int, last: int, positions: int) -> torch.Tensor:
+        """How decoded tokens attended to the audio.
+
+        Args:
+            row: whose.
+            first: index of the first token in the row.
+            last: one past the last.
+            positions: encoder positions to look at; the silence behind them is left out.
+
+        Returns:
+            [alignment heads, last - first, positions] float32, each row sums to 1.
+        """
+        torch.set_num_threads(self._threads)
+        weights = []
+        for layer in sorted({layer for layer, _ in self.alignment_heads}):
+            heads = [head for owner, head in self.alignment_heads if owner == layer]
+            q = self.cache.cross_q[layer][row, heads, first:last].float()
+            k = self.cache.cross_k[layer][row, heads, :positions].float()
+            weights.append(torch.softmax(q @ k.transpose(1, 2) * q.shape[-1] ** -0.5, dim=-1))
+        return torch.cat(weights).cpu()
+
+
+_KINDS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16, "int8": torch.float32}

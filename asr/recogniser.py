@@ -1,0 +1,145 @@
+"""A loaded Whisper checkpoint behind its engine: the Recogniser the service uses."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from asr.engine import EngineThread
+from asr.job import Job
+from asr.model import MAX_WINDOW_S, MAX_WINDOW_SAMPLES, SAMPLE_RATE_HZ, DecodeRequest, DecodeResult
+from asr.models.decoder import Segment
+from asr.models.load import Source, open_source
+from asr.models.quant import resolve_compute_type
+from asr.models.whisper import Whisper
+from asr.tokens import WhisperTokens
+from common.errors import AudioTooLong, InvalidArgument
+
+_PENDING_PER_SLOT = 8
+_WARM_UP_S = (1.0, 5.0)
+
+
+class WhisperRecogniser:
+    """Implements asr.model.Recogniser."""
+
+    sample_rate = SAMPLE_RATE_HZ
+
+    def __init__(
+        self, name: str, model: Whisper, tokens: WhisperTokens, suppress_begin: Sequence[int]
+    ) -> None:
+        self.name, self.device = name, str(model.device)
+        self.languages, self.capacity = tokens.languages, model.slots
+        self._model, self._tokens = model, tokens
+        self._first_ban = tuple(suppress_begin) or (*tokens.encode_exactly(" "), tokens.eot)
+        self._engine = EngineThread(
+            model,
+            self._make_job,
+            end_of_text=tokens.eot,
+            pending_max=_PENDING_PER_SLOT * model.slots,
+            name=f"asr-{name}",
+        )
+
+    @property
+    def healthy(self) -> bool:
+        """False while a step has stalled or after the engine stopped."""
+        return self._engine.healthy
+
+    @property
+    def waiting(self) -> int:
+        """Requests that have no slot yet."""
+        return self._engine.waiting
+
+    async def decode(self, request: DecodeRequest) -> DecodeResult:
+        """Decodes one window; see asr.model.Recogniser."""
+        if len(request.pcm) == 0 and not request.prefix:
+            return DecodeResult(language=request.language)
+        return await self._engine.submit(request)
+
+    def encode_text(self, text: str) -> list[int]:
+        """Text tokens of `text`, which gets the leading space that starts a word."""
+        return self._tokens.encode(text)
+
+    def decode_tokens(self, ids: list[int] | tuple[int, ...]) -> str:
+        """Text of tokens, with its leading space; special tokens are left out."""
+        return self._tokens.decode(ids)
+
+    def close(self) -> None:
+        """Stops the engine: waiting requests fail with Unavailable. Blocks until its thread ended."""
+        self._engine.close()
+
+    def _make_job(self, request: DecodeRequest) -> Job:
+        if len(request.pcm) > MAX_WINDOW_SAMPLES:
+            raise AudioTooLong(f"a window holds at most {MAX_WINDOW_S} s of audio")
+        if request.pcm.dtype != np.float32 or request.pcm.ndim != 1:
+            raise InvalidArgument("a window is a row of float32 samples")
+        if request.language and request.language not in self.languages:
+            raise InvalidArgument("this model does not know that language", languages=list(self.languages))
+        given = (*request.prefix, *request.context, *request.draft)
+        if given and not 0 <= min(given) <= max(given) < self._tokens.eot:
+            raise InvalidArgument("given tokens must be text tokens")
+        return Job(request, self._model, self._tokens, self._first_ban)
+
+
+def load_recogniser(
+    path: Path, *, name: str, device: str, threads: int, slots: int, compute_type: str = "auto"
+) -> WhisperRecogniser:
+    """Loads a checkpoint, warms it up and starts its engine. Blocking: seconds.
+
+    Args:
+        path: a CTranslate2 or Hugging Face directory, or an OpenAI .pt file; `tokenizer.json` lies in it or beside.
+        name: of the checkpoint, in results and logs.
+        device: "cpu", "cuda" or "cuda:N".
+        threads: cores to compute with on CPU.
+        slots: requests decoded at the same time; a beam takes as many as it is wide.
+        compute_type: auto, int8, bf16, fp16 or fp32.
+
+    Raises:
+        BadCheckpoint: not a Whisper checkpoint that can be read.
+        FileNotFoundError: the tokenizer is missing.
+        ValueError: a compute type that the device cannot run.
+    """
+    source = open_source(path)
+    folder = path if path.is_dir() else path.parent
+    tokens = WhisperTokens(folder / "tokenizer.json", multilingual=source.dims.multilingual)
+    model = build_model(
+        source, tokens, device=device, threads=threads, slots=slots, compute_type=compute_type
+    )
+    return WhisperRecogniser(name, model, tokens, source.suppress_begin)
+
+
+def build_model(
+    source: Source,
+    tokens: WhisperTokens,
+    *,
+    device: str,
+    threads: int,
+    slots: int,
+    compute_type: str = "auto",
+) -> Whisper:
+    """The model of a source, warmed up; arguments as in `load_recogniser`."""
+    where = torch.device(device)
+    model = Whisper(
+        source.dims,
+        source.weights,
+        device=where,
+        compute=resolve_compute_type(compute_type, where),
+        slots=slots,
+        threads=threads,
+        alignment_heads=source.alignment_heads,
+        suppress=[token for token in source.suppress if 0 <= token < tokens.eot],
+    )
+    _warm_up(model, tokens)
+    return model
+
+
+def _warm_up(model: Whisper, tokens: WhisperTokens) -> None:
+    """Runs every kind of call once: the first use of a shape compiles kernels and touches memory."""
+    start = tokens.start(tokens.languages[0], "transcribe")
+    for seconds in _WARM_UP_S:
+        rows = range(min(2, model.slots))
+        states = model.encode([np.zeros(int(seconds * SAMPLE_RATE_HZ), np.float32) for _ in rows])
+        for row, state in zip(rows, states, strict=True):
+            model.hear(row, state)
+        model.forward([Segment(row, start, [len(start) - 1]) for row in rows])
+        model.forward([Segment(row, [0], [0]) for row in rows])
