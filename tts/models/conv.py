@@ -35,15 +35,30 @@ class Conv:
         self.out, channels, kernel = weight.shape
         self.dilation = dilation
         self.padding = dilation * (kernel - 1) // 2 if padding is None else padding
-        self.weight = weight.unsqueeze(2).contiguous(memory_format=torch.channels_last)
+        self.packs = weight.device.type == "cpu" and _onednn()
+        layout = torch.contiguous_format if self.packs else torch.channels_last
+        self.weight = weight.unsqueeze(2).contiguous(memory_format=layout)
         self.bias = torch.zeros(self.out, device=weight.device) if bias is None else bias
         self.bias = self.bias.to(weight.dtype)
         self._shape = ([0, self.padding], [1, 1], [1, dilation])
-        self.packed = None
-        if weight.device.type == "cpu" and _onednn():
-            self.packed = torch.ops.mkldnn._reorder_convolution_weight(
-                self.weight.contiguous(), *self._shape, 1, [1, channels, 1, 64]
-            )
+        self._packed: dict[tuple[int, int], Tensor] = {}  # by batch and time
+        self._layouts: dict[bytes, Tensor] = {}  # by description of the memory layout
+
+    def _pack(self, batch: int, time: int) -> Tensor:
+        """The weights as oneDNN wants them for this shape of input.
+
+        It picks one of two or three layouts by the shape; a wrong one is converted at every call, which can take ten
+        times as long as the product.
+        """
+        known = self._packed.get((batch, time))
+        if known is not None:
+            return known
+        size = [batch, self.weight.shape[1], 1, time]
+        packed = torch.ops.mkldnn._reorder_convolution_weight(self.weight, *self._shape, 1, size)
+        layout = torch.ops.mkldnn._get_mkldnn_serialized_md(packed).numpy().tobytes()
+        kept: Tensor = self._layouts.setdefault(layout, packed)
+        self._packed[batch, time] = kept
+        return kept
 
     @property
     def reach(self) -> int:
@@ -53,23 +68,25 @@ class Conv:
     def __call__(self, x: Tensor, leaky: bool = False) -> Tensor:
         """`leaky` applies the decoder's leaky ReLU to the result."""
         image = x.transpose(1, 2).unsqueeze(2)
-        if self.packed is None:
+        if not self.packs:
             y = F.conv2d(image, self.weight, self.bias, 1, (0, self.padding), (1, self.dilation))
             y = F.leaky_relu(y, LEAK) if leaky else y
         else:
+            packed = self._pack(x.shape[0], x.shape[1])
             act, slope = ("leaky_relu", [LEAK]) if leaky else ("none", [])
             y = torch.ops.mkldnn._convolution_pointwise(
-                image, self.packed, self.bias, *self._shape, 1, act, slope, ""
+                image, packed, self.bias, *self._shape, 1, act, slope, ""
             )
         return y.squeeze(2).transpose(1, 2)
 
     def add_to(self, total: Tensor, x: Tensor) -> Tensor:
         """`total` [batch, time, out] plus the convolution of `x`; `total` may be overwritten."""
-        if self.packed is None:
+        if not self.packs:
             return total + self(x)
         image, other = x.transpose(1, 2).unsqueeze(2), total.transpose(1, 2).unsqueeze(2)
+        packed = self._pack(x.shape[0], x.shape[1])
         y: Tensor = torch.ops.mkldnn._convolution_pointwise_.binary(
-            other, image, self.packed, self.bias, *self._shape, 1, "add", 1.0, None, [], None
+            other, image, packed, self.bias, *self._shape, 1, "add", 1.0, None, [], None
         )
         return y.squeeze(2).transpose(1, 2)
 
