@@ -161,6 +161,13 @@ async def test_no_worker_is_said_at_once_and_recovery_is_quick(mesh: Mesh) -> No
     assert await until_healthy(mesh.sidecar.egress, True) < 2.5
 
 
+async def test_health_of_one_service_can_be_asked_through_the_egress(mesh: Mesh) -> None:
+    channel = open_channel(str(mesh.sidecar.egress))
+    assert await check_health(channel, "voxmesh.asr.v1.AsrService")
+    assert not await check_health(channel, "voxmesh.tts.v1.TtsService")
+    await channel.close(None)
+
+
 async def test_an_unknown_service_is_not_found_not_served(mesh: Mesh) -> None:
     async with httpx.AsyncClient() as client:
         answer = await client.get(f"http://{mesh.sidecar.egress}/voxmesh.other.v1.Other/Call")

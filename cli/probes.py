@@ -1,0 +1,70 @@
+"""Asks a starting process whether it is ready. Each probe returns None when it is, else why not."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+
+Probe = Callable[[], Awaitable[str | None]]
+
+TIMEOUT_S = 2.0
+_NOT_YET = "not answering yet"
+
+
+def ops_ready(port: int, host: str = "127.0.0.1") -> Probe:
+    """`GET /ready` of an ops port; the reasons it gives become ours."""
+
+    async def probe() -> str | None:
+        status, body = await _http_get(host, port, "/ready")
+        if status == 200:
+            return None
+        try:
+            reasons = json.loads(body)["reasons"]
+        except (ValueError, KeyError, TypeError):
+            return _NOT_YET if status == 0 else f"/ready answers {status}"
+        return ", ".join(str(reason or name) for name, reason in reasons.items())
+
+    return probe
+
+
+def answers(port: int, path: str, host: str = "127.0.0.1") -> Probe:
+    """A path that answers 200 when all is well."""
+
+    async def probe() -> str | None:
+        status, _ = await _http_get(host, port, path)
+        return None if status == 200 else _NOT_YET if status == 0 else f"{path} answers {status}"
+
+    return probe
+
+
+def redis_ping(port: int, host: str = "127.0.0.1") -> Probe:
+    """Redis answers PING."""
+
+    async def probe() -> str | None:
+        reply = await _exchange(host, port, b"PING\r\n", limit=64)
+        return None if reply.startswith(b"+PONG") else _NOT_YET
+
+    return probe
+
+
+async def _http_get(host: str, port: int, path: str) -> tuple[int, bytes]:
+    """Status and body; status 0 when there is no answer in time."""
+    request = f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode()
+    reply = await _exchange(host, port, request, limit=1 << 16)
+    head, _, body = reply.partition(b"\r\n\r\n")
+    words = head.split(b" ", 2)
+    return (int(words[1]), body) if len(words) > 1 and words[1].isdigit() else (0, b"")
+
+
+async def _exchange(host: str, port: int, request: bytes, *, limit: int) -> bytes:
+    try:
+        async with asyncio.timeout(TIMEOUT_S):
+            reader, writer = await asyncio.open_connection(host, port)
+            try:
+                writer.write(request)
+                if limit <= 64:
+                    return await reader.readline()
+                return await reader.read(limit)
+            finally:
+                writer.close()
+    except (OSError, TimeoutError):
+        return b""
