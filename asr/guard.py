@@ -1,0 +1,52 @@
+"""Is this text what somebody said? Whisper writes fluent sentences for noise; several signs together tell.
+
+Never a list of phrases: people do say "thank you".
+"""
+
+from dataclasses import dataclass
+
+from asr.model import DecodeResult
+
+# Both from openai-whisper's own rule for silence: no speech is believed when the text is improbable too.
+NO_SPEECH_PROB = 0.6
+IMPROBABLE_LOGPROB = -1.0
+# Text this improbable is noise whatever the model thinks of the audio.
+HOPELESS_LOGPROB = -1.6
+# Above this the text repeats itself; the engine has tried higher temperatures before.
+MAX_COMPRESSION_RATIO = 2.8
+# The fastest speakers stay below 25 characters a second; a short window gets some allowance.
+MAX_CHARACTERS_PER_S = 35.0
+ALLOWED_CHARACTERS = 25
+# Less voice than this is a click or a breath.
+MIN_VOICED_MS = 60
+# Where the detector heard little, the text must be probable.
+DOUBTFUL_VOICED_SHARE = 0.25
+DOUBTFUL_LOGPROB = -0.7
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What voice activity says about the window."""
+
+    voiced_ms: int
+    window_ms: int
+
+
+def plausible(result: DecodeResult, heard: Heard) -> bool:
+    """Whether the text may be shown."""
+    text = result.text.strip()
+    if not text or heard.voiced_ms < MIN_VOICED_MS:
+        return False
+    if not any(character.isalnum() for character in text):
+        return False
+    logprob = result.avg_logprob
+    if logprob < HOPELESS_LOGPROB or (
+        logprob < IMPROBABLE_LOGPROB and result.no_speech_prob > NO_SPEECH_PROB
+    ):
+        return False
+    if len(text) > ALLOWED_CHARACTERS + MAX_CHARACTERS_PER_S * heard.window_ms / 1000:
+        return False
+    if result.compression_ratio > MAX_COMPRESSION_RATIO and logprob < IMPROBABLE_LOGPROB / 2:
+        return False
+    share = heard.voiced_ms / max(heard.window_ms, 1)
+    return share >= DOUBTFUL_VOICED_SHARE or logprob >= DOUBTFUL_LOGPROB

@@ -1,0 +1,209 @@
+"""A live stream: audio in, events out, one decode in flight per channel."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import suppress
+
+import numpy as np
+import structlog
+
+from asr.events import Event, Tally
+from asr.ingest import Ingest
+from asr.model import Pcm, Recogniser
+from asr.options import read_message
+from asr.stream import StreamOptions, StreamPolicy, Tuning
+from asr.utterance import Job
+from asr.vad import CHUNK_SAMPLES, VadState
+from asr.vad_worker import VoiceActivity
+from common.audio import SAMPLES_PER_MS
+from common.errors import AtCapacity
+from common.pb.voxmesh.asr import v1 as pb
+
+log = structlog.get_logger()
+
+# Events that may wait for a caller who does not read; then no more audio is taken.
+MAX_WAITING_EVENTS = 256
+Clock = Callable[[], float]
+
+
+class LiveChannel:
+    """One channel: its voice activity, its policy, its decode in flight."""
+
+    def __init__(
+        self, policy: StreamPolicy, recogniser: Recogniser, vad: VoiceActivity, clock: Clock
+    ) -> None:
+        self.policy = policy
+        self._recogniser, self._vad, self._clock = recogniser, vad, clock
+        self._state = VadState()
+        self._rest: Pcm = np.empty(0, np.float32)  # less than a chunk
+        self._task: asyncio.Task[None] | None = None
+
+    async def feed(self, samples: Pcm) -> None:
+        """The next samples, float32 [n]."""
+        samples = np.concatenate((self._rest, samples))
+        whole = len(samples) - len(samples) % CHUNK_SAMPLES
+        samples, self._rest = samples[:whole], samples[whole:]
+        if whole:
+            self.policy.push(samples, await self._vad.probabilities(self._state, samples))
+
+    def flush(self) -> None:
+        self.policy.flush(self._rest)
+
+    def finish(self) -> None:
+        self.policy.finish(self._rest)
+
+    def advance(self, group: asyncio.TaskGroup, on_news: Callable[[], None]) -> None:
+        """Starts the decode that is due; `on_news` is called when it is done."""
+        if self._task is not None and self.policy.superseded:
+            self._task.cancel()
+            self._task = None
+            self.policy.abandon()
+        if self._task is None:
+            job = self.policy.next_job(self._clock())
+            if job is not None:
+                self._task = group.create_task(self._decode(job, on_news), name="decode")
+
+    async def _decode(self, job: Job, on_news: Callable[[], None]) -> None:
+        try:
+            result = await self._recogniser.decode(job.request)
+        except AtCapacity as error:
+            # Full queues delay words, they do not lose them: the policy asks again.
+            await asyncio.sleep(error.retry_after_s or 0.1)
+            self._task = None
+            self.policy.abandon()
+        else:
+            self._task = None
+            self.policy.on_result(result, self._clock())
+        on_news()
+
+
+class LiveStream:
+    """Pumps one Recognize call. Iterate `run`, then read the totals."""
+
+    def __init__(
+        self, *, options: StreamOptions, tuning: Tuning, recogniser: Recogniser, vad: VoiceActivity,
+        ingest: Ingest, backlog_ms: int, patience_s: float, clock: Clock = time.monotonic,
+    ) -> None:  # fmt: skip
+        self._options, self._tuning, self._recogniser = options, tuning, recogniser
+        self._vad, self._ingest, self._clock = vad, ingest, clock
+        self._backlog_ms, self._patience_s = backlog_ms, patience_s
+        self.channels: list[LiveChannel] = []
+        self.samples = 0
+        self.ended_at_s = 0.0  # clock time of the end of the audio
+        self._outbox: asyncio.Queue[tuple[Event, int] | None] = asyncio.Queue()
+        self._progress = asyncio.Event()  # something moved on: a decode finished or an event was taken
+        self._failure: BaseException | None = None
+
+    @property
+    def audio_ms(self) -> int:
+        return self.samples // SAMPLES_PER_MS
+
+    @property
+    def source_channels(self) -> int:
+        return self._ingest.source_channels
+
+    @property
+    def tally(self) -> Tally:
+        """The channels together."""
+        total = Tally()
+        for channel in self.channels:
+            total.add(channel.policy.tally)
+        return total
+
+    async def run(self, requests: AsyncIterator[pb.RecognizeRequest]) -> AsyncGenerator[tuple[Event, int], None]:
+        """Events with their channel, until everything that was sent has been said.
+
+        Raises:
+            AtCapacity: the model or the reader of the events fell too far behind for too long.
+            InvalidArgument: a bad message or bad audio.
+            Unavailable: the model stopped.
+        """
+        pump = asyncio.create_task(self._pump(requests), name="live stream")
+        try:
+            while (entry := await self._outbox.get()) is not None:
+                yield entry
+                self._progress.set()
+            if self._failure is not None:
+                raise self._failure
+        finally:
+            pump.cancel()
+            with suppress(asyncio.CancelledError):
+                await pump
+
+    async def _pump(self, requests: AsyncIterator[pb.RecognizeRequest]) -> None:
+        try:
+            async with asyncio.TaskGroup() as group:
+                await self._read(requests, group)
+                while True:
+                    self._progress.clear()
+                    self._advance(group)
+                    if all(channel.policy.done for channel in self.channels):
+                        break
+                    await self._progress.wait()
+        except* Exception as errors:
+            failure: BaseException = errors
+            while isinstance(failure, BaseExceptionGroup):
+                failure = failure.exceptions[0]
+            self._failure = failure
+        finally:
+            self._outbox.put_nowait(None)
+
+    async def _read(self, requests: AsyncIterator[pb.RecognizeRequest], group: asyncio.TaskGroup) -> None:
+        async for request in requests:
+            data = read_message(request)
+            if data is None:
+                self._open_channels()
+                for channel in self.channels:
+                    channel.flush()
+            else:
+                await self._feed(await self._ingest.feed(data))
+            self._advance(group)
+            await self._wait_for_room(group)
+        # A cancelled call first looks like the end of its requests: let the cancellation arrive before any work.
+        await asyncio.sleep(0)
+        await self._feed(await self._ingest.finish())
+        self.ended_at_s = self._clock()
+        for channel in self.channels:
+            channel.finish()
+        self._advance(group)
+
+    async def _feed(self, samples: Pcm) -> None:
+        """Float32 [channels, n]."""
+        if samples.shape[1]:
+            self._open_channels()
+            self.samples += samples.shape[1]
+            for channel, part in zip(self.channels, samples, strict=False):
+                await channel.feed(part)
+
+    def _open_channels(self) -> None:
+        while len(self.channels) < self._ingest.channels:
+            policy = StreamPolicy(self._options, self._recogniser.decode_tokens, self._tuning)
+            self.channels.append(LiveChannel(policy, self._recogniser, self._vad, self._clock))
+
+    def _advance(self, group: asyncio.TaskGroup) -> None:
+        def on_news() -> None:
+            self._progress.set()
+            self._advance(group)
+
+        for number, channel in enumerate(self.channels):
+            channel.advance(group, on_news)
+            for event in channel.policy.events():
+                self._outbox.put_nowait((event, number))
+
+    async def _wait_for_room(self, group: asyncio.TaskGroup) -> None:
+        """Holds the caller back while too much waits; the pressure travels through the gRPC window."""
+        full_since: float | None = None
+        while self._full():
+            full_since = full_since or self._clock()
+            left_s = full_since + self._patience_s - self._clock()
+            if left_s <= 0:
+                raise AtCapacity("the stream fell too far behind", retry_after_s=self._patience_s)
+            self._progress.clear()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._progress.wait(), left_s)
+            self._advance(group)
+
+    def _full(self) -> bool:
+        backlog_ms = max((channel.policy.backlog_ms for channel in self.channels), default=0)
+        return backlog_ms > self._backlog_ms or self._outbox.qsize() > MAX_WAITING_EVENTS

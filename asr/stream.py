@@ -1,0 +1,451 @@
+"""The policy of one live channel: what to decode when, and what to say about it. No I/O; the clock is passed in.
+
+Audio comes in with its speech probabilities. While somebody speaks, the open window is decoded again and again with
+the committed words as a forced prefix; a pause starts the final decode at once, so that its text is there when the
+silence has lasted long enough. A window that grows long is cut at a settled word, which bounds the work per second.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from asr.agreement import TextOf, agreed
+from asr.buffer import AudioBuffer
+from asr.cut import best_cut, quietest, settled_words
+from asr.endpoint import EndpointConfig, Endpointer, Kind, Signal
+from asr.events import Event, SpeechEnded, SpeechStarted, Tally, Transcript, UtteranceEnd
+from asr.guard import Heard, plausible
+from asr.model import SAMPLE_RATE_HZ, DecodeRequest, DecodeResult, Pcm
+from asr.transcripts import confidence, final, split_by_words, timed
+from asr.utterance import Aim, Decoded, Job, Utterance
+from asr.vad import CHUNK_SAMPLES, Floats
+
+SAMPLES_PER_MS = SAMPLE_RATE_HZ // 1000
+
+
+@dataclass(frozen=True, slots=True)
+class StreamOptions:
+    """What the caller asked for."""
+
+    template: DecodeRequest  # task, sampling and words to favour, as finals use them
+    interim_results: bool = False
+    vad_events: bool = False
+    endpointing_ms: int = 600  # 0 never ends an utterance
+    utterance_end_ms: int | None = None
+    max_words: int = 0
+    vad_threshold: float = 0.5
+    offset_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """How the work is shared out. Times in ms of audio unless the name says seconds."""
+
+    interim_ms: int = 240  # new audio, and time, between two interims
+    first_interim_ms: int = 192  # speech before the first one
+    load_factor: float = 1.5  # an interim that took long is followed by this many times as long a rest
+    preroll_ms: int = 256  # the detector is late by a consonant
+    postroll_ms: int = 200
+    cut_ms: int = 15_000  # a longer window is cut
+    cut_retry_ms: int = 1_500
+    settled_ms: int = 2_500  # words this far from the end of a window that is cut are taken as settled
+    max_window_ms: int = 28_000
+    # With endpointing off a stretch still closes after this silence, as a final that ends no utterance.
+    silent_close_ms: int = 1_500
+    language_ms: int = 2_000  # speech needed to settle the language
+
+
+class StreamPolicy:
+    """Sans-I/O. `push`, `flush` and `finish` take audio, `next_job` gives work, `on_result` takes its answer,
+    `events` gives news. One job is in flight at a time; when `superseded` turns true, drop it with `abandon`.
+    """
+
+    def __init__(self, options: StreamOptions, text_of: TextOf, tuning: Tuning | None = None) -> None:
+        self.options, self.tuning = options, tuning or Tuning()
+        self.language = options.template.language
+        self.tally = Tally()
+        self._text_of = text_of
+        self._buffer = AudioBuffer()
+        self._endpointer = Endpointer(
+            EndpointConfig(
+                options.vad_threshold,
+                options.endpointing_ms or self.tuning.silent_close_ms,
+                options.utterance_end_ms,
+            )
+        )
+        self._open: Utterance | None = None
+        # Events wait behind utterances whose final is still being decoded.
+        self._queue: deque[Event | Utterance] = deque()
+        self._job: Job | None = None
+        self._floor = 0  # no window begins before this sample: it was heard already
+        self._last_word_end_ms: int | None = None  # of finals since the last UtteranceEnd
+
+    # --- audio
+
+    def push(self, samples: Pcm, probabilities: Floats) -> None:
+        """The next chunks: float32 [n * 512] and their [n] speech probabilities."""
+        self._buffer.append(samples, probabilities)
+        for probability in probabilities:
+            for signal in self._endpointer.push(float(probability)):
+                self._on_signal(signal)
+        self._forget()
+
+    def flush(self, tail: Pcm | None = None) -> None:
+        """Closes what was heard so far with a final marked from_flush, an empty one if nothing was.
+
+        Args:
+            tail: samples after the last whole chunk; they come again at the head of the next one.
+        """
+        self._end_of_audio(tail)
+        waiting = self._utterances()
+        if waiting:
+            waiting[-1].from_flush = True
+        else:
+            now_ms = self._ms(self._floor)
+            self._queue.append(
+                Transcript("", now_ms, now_ms, is_final=True, from_flush=True, language=self.language)
+            )
+
+    def finish(self, tail: Pcm | None = None) -> None:
+        """No audio will follow: closes what was heard so far."""
+        self._end_of_audio(tail)
+
+    @property
+    def done(self) -> bool:
+        """Nothing is waiting to be decoded or said."""
+        return self._open is None and not self._queue
+
+    @property
+    def backlog_ms(self) -> int:
+        """Audio kept because its text is not settled."""
+        oldest = next(iter(self._utterances()), self._open)
+        return 0 if oldest is None else (self._buffer.end - oldest.start) // SAMPLES_PER_MS
+
+    # --- work
+
+    def next_job(self, now_s: float) -> Job | None:
+        """The decode to start now, if any."""
+        if self._job is not None:
+            return None
+        utterance = next(iter(self._utterances()), self._open)
+        if utterance is None:
+            return None
+        aim = self._aim(utterance, now_s)
+        if aim is None:
+            return None
+        self._job = self._make_job(utterance, aim, now_s)
+        return self._job
+
+    @property
+    def superseded(self) -> bool:
+        """The job in flight cannot be the final of its utterance, which has ended: do not wait for it."""
+        job = self._job
+        if job is None or job.utterance.end is None or self._too_long(job.utterance):
+            return False
+        return job.aim is not Aim.FINAL or job.end < job.utterance.end
+
+    def abandon(self) -> None:
+        """Forgets the job in flight; its work is asked for again when it is still needed."""
+        self._job = None
+
+    def on_result(self, result: DecodeResult, now_s: float) -> None:
+        """The answer to the job in flight."""
+        job, self._job = self._job, None
+        assert job is not None
+        utterance = job.utterance
+        self.tally.compute_ms += result.compute_ms
+        utterance.heard = job.end
+        took_s = now_s - job.begun_s
+        rest_s = max(self.tuning.interim_ms / 1000, took_s * (1 + self.tuning.load_factor))
+        utterance.interim_due_s = job.begun_s + rest_s
+        self._settle_language(job, result)
+        if not self._plausible(job, result):
+            result = self._only_committed(utterance, result)
+        if job.aim is Aim.FINAL:
+            utterance.last = Decoded(job, result)
+            if utterance.complete:
+                self._complete(utterance)
+                return
+        self._agree(utterance, result)
+        if job.aim is Aim.CUT:
+            self._cut(job, result)
+        elif self.options.interim_results:
+            self._show(job, result)
+
+    def events(self) -> list[Event]:
+        """What there is to say, in the order of the audio."""
+        ready: list[Event] = []
+        while self._queue and not isinstance(self._queue[0], Utterance):
+            ready.append(self._queue.popleft())  # type: ignore[arg-type]  # narrowed by the line above
+        return [event for event in map(self._said, ready) if event is not None]
+
+    # --- speech begins, pauses, ends
+
+    def _on_signal(self, signal: Signal) -> None:
+        utterance = self._open
+        if signal.kind is Kind.STARTED:
+            if utterance is None:
+                start = max(signal.at - self.tuning.preroll_ms * SAMPLES_PER_MS, self._floor)
+                self._open = Utterance(start, speech_start=max(signal.at, start))
+            else:
+                utterance.paused_at = utterance.last = None
+            if self.options.vad_events:
+                self._queue.append(SpeechStarted(self._ms(signal.at)))
+        elif signal.kind is Kind.PAUSED:
+            if utterance is not None:
+                utterance.paused_at = max(signal.at, utterance.start)
+            if self.options.vad_events:
+                self._queue.append(SpeechEnded(self._ms(signal.at)))
+        else:
+            if utterance is not None:
+                utterance.paused_at = max(signal.at, utterance.start)
+                utterance.speech_final = self.options.endpointing_ms > 0 or signal.kind is Kind.UTTERANCE_END
+                self._close(utterance, self._speech_end(utterance))
+            if signal.kind is Kind.UTTERANCE_END:
+                self._queue.append(UtteranceEnd(self._ms(signal.at)))
+
+    def _end_of_audio(self, tail: Pcm | None) -> None:
+        """Closes the open utterance where the audio is now; what comes next is a new one."""
+        tail = np.empty(0, np.float32) if tail is None else tail
+        end = self._buffer.end + len(tail)
+        if self._open is not None:
+            self._open.tail = tail
+            self._close(self._open, end if self._open.paused_at is None else self._speech_end(self._open))
+        self._floor = end
+        self._endpointer.reset()
+
+    def _close(self, utterance: Utterance, end: int) -> None:
+        utterance.end = self._floor = end
+        self._open = None
+        self._queue.append(utterance)
+        if utterance.complete:
+            self._complete(utterance)
+
+    # --- what to decode
+
+    def _aim(self, utterance: Utterance, now_s: float) -> Aim | None:
+        if utterance.closed:
+            return Aim.CUT if self._too_long(utterance) else Aim.FINAL
+        end = self._speech_end(utterance)
+        if self._too_long(utterance):
+            return Aim.CUT
+        if utterance.paused_at is not None:
+            return None if utterance.last and utterance.last.job.end >= end else Aim.FINAL
+        tuning, new_ms = self.tuning, (end - utterance.heard) // SAMPLES_PER_MS
+        if self._words(utterance.committed) >= self.options.max_words > 0:
+            return Aim.CUT
+        if (end - utterance.start) // SAMPLES_PER_MS >= tuning.cut_ms and end >= utterance.cut_after:
+            return Aim.CUT
+        wanted = self.options.interim_results or self.options.max_words
+        spoken_ms = (end - utterance.speech_start) // SAMPLES_PER_MS
+        if wanted and new_ms >= tuning.interim_ms and spoken_ms >= tuning.first_interim_ms:
+            return Aim.INTERIM if now_s >= utterance.interim_due_s else None
+        return None
+
+    def _make_job(self, utterance: Utterance, aim: Aim, now_s: float) -> Job:
+        end = min(
+            self._speech_end(utterance) if utterance.end is None else utterance.end,
+            utterance.start + self.tuning.max_window_ms * SAMPLES_PER_MS,
+        )
+        body_end = min(end, self._buffer.end)
+        pcm = np.concatenate(
+            (self._buffer.slice(utterance.start, body_end), utterance.tail[: end - body_end])
+        )
+        template = self.options.template
+        exact = aim is Aim.INTERIM
+        request = replace(
+            template,
+            pcm=pcm,
+            language=self.language,
+            prefix=utterance.committed,
+            draft=utterance.hypothesis[len(utterance.committed) :],
+            context=template.context or utterance.context,
+            word_times=aim is Aim.CUT
+            or (aim is Aim.FINAL and (template.word_times or self.options.max_words > 0)),
+            temperature=0.0 if exact else template.temperature,
+            beam_size=1 if exact else template.beam_size,
+            fallback=aim is Aim.FINAL,
+        )
+        return Job(aim, utterance, request, utterance.start, end, now_s)
+
+    def _too_long(self, utterance: Utterance) -> bool:
+        end = self._speech_end(utterance) if utterance.end is None else utterance.end
+        return end - utterance.start > self.tuning.max_window_ms * SAMPLES_PER_MS
+
+    def _speech_end(self, utterance: Utterance) -> int:
+        """Where the window ends: silence never reaches the model."""
+        if utterance.paused_at is None:
+            return self._buffer.end
+        return min(utterance.paused_at + self.tuning.postroll_ms * SAMPLES_PER_MS, self._buffer.end)
+
+    # --- what to make of a result
+
+    def _plausible(self, job: Job, result: DecodeResult) -> bool:
+        end = min(job.end, self._buffer.end)
+        voiced_ms = self._buffer.voiced_ms(job.start, end, self.options.vad_threshold)
+        return plausible(result, Heard(voiced_ms, (job.end - job.start) // SAMPLES_PER_MS))
+
+    def _only_committed(self, utterance: Utterance, result: DecodeResult) -> DecodeResult:
+        kept = utterance.committed
+        n, words = 0, []
+        for word in result.words:
+            n += word.n_tokens
+            if n > len(kept):
+                break
+            words.append(word)
+        return replace(result, tokens=list(kept), text=self._text_of(kept).strip(), words=words)
+
+    def _settle_language(self, job: Job, result: DecodeResult) -> None:
+        if self.language or not result.language:
+            return
+        self.tally.detected(result.language, result.language_probability)
+        if (job.end - job.utterance.speech_start) // SAMPLES_PER_MS >= self.tuning.language_ms:
+            self.language = result.language
+
+    def _agree(self, utterance: Utterance, result: DecodeResult) -> None:
+        tokens = tuple(result.tokens)
+        n = agreed(utterance.hypothesis, tokens, self._text_of)
+        # While the language is open, the next hypothesis may be in another one.
+        if self.language and n > len(utterance.committed):
+            utterance.committed = tokens[:n]
+        utterance.hypothesis = tokens
+
+    def _show(self, job: Job, result: DecodeResult) -> None:
+        utterance = job.utterance
+        text, committed = result.text.strip(), self._text_of(utterance.committed).strip()
+        if utterance.shown == (text, committed) or (not text and not utterance.shown[0]):
+            return
+        utterance.shown = (text, committed)
+        self._before(
+            utterance,
+            Transcript(
+                text,
+                self._ms(utterance.speech_start),
+                self._ms(job.end),
+                committed=committed,
+                confidence=confidence(result, ()),
+                language=result.language,
+            ),
+        )
+
+    def _cut(self, job: Job, result: DecodeResult) -> None:
+        """Closes the head of a long window, or gives up on audio that holds no text."""
+        utterance, limit = job.utterance, self.options.max_words
+        window_s = (job.end - job.start) / SAMPLE_RATE_HZ
+        stable_s = window_s - self.tuning.settled_ms / 1000
+        settled = settled_words(result.words, len(utterance.committed), stable_s)
+        exactly = limit if limit and settled >= limit else 0
+        cut = best_cut(result.words, settled, job.request.pcm, exactly)
+        if cut is None:
+            utterance.cut_after = job.end + self.tuning.cut_retry_ms * SAMPLES_PER_MS
+            if not self._too_long(utterance):
+                if self.options.interim_results:
+                    self._show(job, result)
+                return
+            at = quietest(job.request.pcm, window_s * 2 / 3, window_s)
+            self._move(utterance, job.start + at, ())
+            return
+        part = replace(
+            result, tokens=result.tokens[: cut.tokens], words=result.words[: cut.words],
+            text=self._text_of(tuple(result.tokens[: cut.tokens])).strip(),
+        )  # fmt: skip
+        for transcript in self._finals(utterance, part, job, job.start + cut.at):
+            self._before(utterance, transcript)
+        rest = tuple(result.tokens[cut.tokens :])
+        committed = utterance.committed[cut.tokens :]
+        self._move(utterance, job.start + cut.at, rest, committed)
+
+    def _move(
+        self, utterance: Utterance, start: int, rest: tuple[int, ...], committed: tuple[int, ...] = ()
+    ) -> None:
+        utterance.start = utterance.speech_start = start
+        utterance.committed, utterance.hypothesis = committed, rest
+        utterance.shown, utterance.last, utterance.cut_after = ("", ""), None, 0
+
+    def _complete(self, utterance: Utterance) -> None:
+        """Says the final of a closed utterance that was heard to its end."""
+        assert utterance.last is not None and utterance.end is not None
+        job, result = utterance.last.job, utterance.last.result
+        end = utterance.end if utterance.paused_at is None else utterance.paused_at
+        finals = self._finals(utterance, result, job, end)
+        # Empty text is worth saying when it takes interims back or answers a flush.
+        if not result.text.strip() and not utterance.from_flush and not utterance.shown[0]:
+            finals = []
+        if finals:
+            finals[-1] = replace(
+                finals[-1], speech_final=utterance.speech_final, from_flush=utterance.from_flush
+            )
+        at = self._queue.index(utterance)
+        del self._queue[at]
+        for transcript in reversed(finals):
+            self._queue.insert(at, transcript)
+
+    def _finals(self, utterance: Utterance, result: DecodeResult, job: Job, end: int) -> list[Transcript]:
+        start_ms, end_ms = self._ms(utterance.speech_start), self._ms(end)
+        text = result.text.strip()
+        if not result.words or not text:
+            mean = confidence(result, ())
+            return [final(result, text, result.tokens, (), start_ms=start_ms, end_ms=end_ms, mean=mean)]
+
+        def ms_of(seconds: float) -> int:
+            return self._ms(job.start + int(seconds * SAMPLE_RATE_HZ))
+
+        finals = []
+        low_ms = self._ms(job.start)
+        for group, first, last in split_by_words(result.words, self.options.max_words):
+            words = timed(group, ms_of, low_ms, self._ms(job.end))
+            low_ms = words[-1].end_ms
+            tokens = result.tokens[first:last]
+            whole = len(group) == len(result.words)
+            finals.append(
+                final(
+                    result,
+                    text if whole else self._text_of(tuple(tokens)).strip(),
+                    tokens,
+                    words if self.options.template.word_times else (),
+                    start_ms=words[0].start_ms,
+                    end_ms=words[-1].end_ms,
+                    mean=confidence(result, group),
+                )
+            )
+        return finals
+
+    # --- small change
+
+    def _said(self, event: Event) -> Event | None:
+        """Bookkeeping of what leaves; the end of an utterance without words is nothing to speak of."""
+        if isinstance(event, Transcript) and event.is_final:
+            self.tally.final(event)
+            if event.text:
+                self._last_word_end_ms = event.end_ms
+        elif isinstance(event, UtteranceEnd):
+            last, self._last_word_end_ms = self._last_word_end_ms, None
+            return None if last is None else UtteranceEnd(last)
+        return event
+
+    def _before(self, utterance: Utterance, event: Event) -> None:
+        if utterance.closed:
+            self._queue.insert(self._queue.index(utterance), event)
+        else:
+            self._queue.append(event)
+
+    def _utterances(self) -> list[Utterance]:
+        return [entry for entry in self._queue if isinstance(entry, Utterance)]
+
+    def _words(self, tokens: tuple[int, ...]) -> int:
+        return len(self._text_of(tokens).split()) if self.options.max_words else 0
+
+    def _ms(self, sample: int) -> int:
+        return self.options.offset_ms + sample // SAMPLES_PER_MS
+
+    def _forget(self) -> None:
+        oldest = next(iter(self._utterances()), self._open)
+        preroll = (self.tuning.preroll_ms + 500) * SAMPLES_PER_MS
+        keep = self._buffer.end - preroll
+        self._buffer.drop_before(max(keep if oldest is None else min(oldest.start, keep), 0))
+
+
+Clock = Callable[[], float]
+assert CHUNK_SAMPLES % SAMPLES_PER_MS == 0

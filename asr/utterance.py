@@ -1,0 +1,71 @@
+"""One stretch of speech while its text is being worked out."""
+
+from dataclasses import dataclass, field
+from enum import Enum, auto
+
+import numpy as np
+
+from asr.model import DecodeRequest, DecodeResult, Pcm
+
+
+class Aim(Enum):
+    """What a decode is for."""
+
+    INTERIM = auto()  # news while somebody speaks
+    FINAL = (
+        auto()
+    )  # everything said, at full quality; started in a pause already, so that it is there in time
+    CUT = auto()  # a long stretch: word times, to close its head
+
+
+@dataclass(slots=True, eq=False)
+class Utterance:
+    """The window that is being decoded, [start, end) in samples of the stream."""
+
+    start: int  # of the window, a little before the speech
+    speech_start: int  # as reported
+    paused_at: int | None = None  # where speech stopped; None while it goes on
+    end: int | None = None  # set when closed
+    tail: Pcm = field(
+        default_factory=lambda: np.empty(0, np.float32)
+    )  # samples after `end`, less than a chunk
+    speech_final: bool = False
+    from_flush: bool = False
+
+    committed: tuple[int, ...] = ()  # tokens that stay
+    hypothesis: tuple[int, ...] = ()  # tokens of the last decode, the committed ones included
+    context: tuple[int, ...] = ()  # tokens of the text before the window
+    heard: int = 0  # end of the last decoded window
+    shown: tuple[str, str] = ("", "")  # text and committed text of the last interim
+    interim_due_s: float = 0.0  # clock time before which no further interim starts
+    cut_after: int = 0  # no further attempt to cut before the window ends here
+    last: "Decoded | None" = None  # latest decode of FINAL aim
+
+    @property
+    def closed(self) -> bool:
+        return self.end is not None
+
+    @property
+    def complete(self) -> bool:
+        """Closed, and the last decode heard all of it."""
+        return self.end is not None and self.last is not None and self.last.job.end >= self.end
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Job:
+    """A decode to run. `end` is where its window ends in the stream (the tail counts)."""
+
+    aim: Aim
+    utterance: Utterance
+    request: DecodeRequest
+    start: int
+    end: int
+    begun_s: float  # clock time
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Decoded:
+    """A finished job."""
+
+    job: Job
+    result: DecodeResult
