@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from cli.fail import Trouble
@@ -35,6 +36,10 @@ def generate(source: Path, target: Path) -> None:
     ]
     # The compiler calls its plugin, and the plugin calls ruff, by name.
     env = {**os.environ, "PATH": os.pathsep.join((str(BIN), os.environ.get("PATH", "")))}
-    done = subprocess.run([*command, *options, *files], env=env, capture_output=True, text=True)
+    # It also looks for ruff settings and packages where it runs: an empty directory has neither.
+    with tempfile.TemporaryDirectory() as nowhere:
+        done = subprocess.run(
+            [*command, *options, *files], env=env, cwd=nowhere, capture_output=True, text=True
+        )
     if done.returncode:
         raise Trouble(f"protoc failed:\n{done.stderr.strip()}", "the tools come with: ./voxmesh test")
