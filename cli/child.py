@@ -52,7 +52,12 @@ class Child:
 
     @classmethod
     async def start(
-        cls, argv: Sequence[str], env: Mapping[str, str], log: Path, *, on_milestone: Callable[[str], None]
+        cls,
+        argv: Sequence[str],
+        env: Mapping[str, str | None],
+        log: Path,
+        *,
+        on_milestone: Callable[[str], None],
     ) -> Self:
         """Starts it in a session of its own (a terminal's Ctrl-C reaches only us) with output to `log`."""
         if log.exists() and log.stat().st_size > MAX_LOG_BYTES:
@@ -61,7 +66,7 @@ class Child:
         try:
             process = await asyncio.create_subprocess_exec(
                 *argv,
-                env={**os.environ, **env},
+                env={name: value for name, value in {**os.environ, **env}.items() if value is not None},
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.STDOUT,

@@ -1,12 +1,15 @@
 """What `up` tells: one event at a time, as lines for people or as JSON for programs."""
 
 import json
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
 from rich.console import Console
+
+from cli.probes import NOT_YET
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +23,8 @@ class Event:
     service: str = ""
     fields: dict[str, Any] = field(default_factory=dict)
 
+
+_PRIVATE_PORT = re.compile(r"(ready|listening) on port \d+$")
 
 Sink = Callable[[Event], None]
 
@@ -54,10 +59,11 @@ def describe(event: Event) -> str:
         case "ready":
             port = f" on port {get('port')}" if get("port") else ""
             return f"[green]✓[/green] Ready{port} ({get('took_s', 0):.1f} s)"
-        case "waiting":
+        case "waiting" if get("reason") != NOT_YET:
             return f"[dim]… {_plain(get('reason'))}[/dim]"
         case "milestone":
-            return _plain(get("line"))
+            # A process knows its private port only; "ready" names the one people use.
+            return "" if _PRIVATE_PORT.search(str(get("line"))) else _plain(get("line"))
         case "not_ready":
             return f"[yellow]⚠[/yellow] Not ready: {_plain(get('reason'))}"
         case "crashed":

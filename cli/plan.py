@@ -51,7 +51,7 @@ class Wishes:
     """What `up` was asked for.
 
     Attributes:
-        model, voice: names or URLs; empty leaves the services' defaults.
+        model, voice: names or URLs, several with commas; empty leaves the services' defaults.
         redis_url: a Redis that runs elsewhere; empty starts one.
         extra_env: variables for every service.
     """
@@ -131,7 +131,7 @@ def programs(
 def _service(wishes: Wishes, name: str, place: Place, redis_url: str, cores: int) -> Program:
     service = name.split("-")[0]
     public = service == "edge"
-    env = {
+    env: dict[str, str | None] = {
         **(wishes.extra_env or {}),
         **threads.environment(cores),
         "HOST": wishes.host if public else LOOPBACK,
@@ -148,15 +148,17 @@ def _service(wishes: Wishes, name: str, place: Place, redis_url: str, cores: int
     }
     if service == "asr" and wishes.model:
         env["MODEL_URL"] = wishes.model
-    if service == "tts" and wishes.voice:
-        env["DEFAULT_VOICE"] = wishes.voice
+    if service == "tts":
+        env["MODEL_URL"] = None  # in a shared environment it names the speech model
+        if wishes.voice:
+            env["TTS_VOICES"] = wishes.voice
     return Program(
         name=name,
         # -P: nothing in the caller's directory may stand in for a module of ours.
         argv=(sys.executable, "-P", "-m", service),
         env=env,
-        ready=probes.ops_ready(place.ops),
-        alive=probes.answers(place.ops, "/health"),
+        ready=probes.ready(place.port, "/health") if public else probes.ready(place.ops),
+        alive=probes.responds(place.port if public else place.ops, "/health"),
         stop_rank=STOP_RANK[service],
         port=getattr(wishes.ports, service),
         grace_s=GRACE_S + 3,
@@ -167,8 +169,8 @@ def _envoy(wishes: Wishes, binary: Path, bootstrap: Path) -> Program:
     return Program(
         name="envoy",
         argv=tuple(arguments(binary, bootstrap, concurrency=1 if wishes.cores <= 4 else 2, drain_s=GRACE_S)),
-        ready=probes.answers(wishes.ports.admin, "/ready"),
-        alive=probes.answers(wishes.ports.admin, "/server_info"),
+        ready=probes.ready(wishes.ports.admin),
+        alive=probes.responds(wishes.ports.admin, "/ready"),
         stop_rank=STOP_RANK["envoy"],
         port=wishes.ports.grpc,
     )

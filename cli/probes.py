@@ -7,31 +7,34 @@ from collections.abc import Awaitable, Callable
 Probe = Callable[[], Awaitable[str | None]]
 
 TIMEOUT_S = 2.0
-_NOT_YET = "not answering yet"
+NOT_YET = "not answering yet"
 
 
-def ops_ready(port: int, host: str = "127.0.0.1") -> Probe:
-    """`GET /ready` of an ops port; the reasons it gives become ours."""
+def ready(port: int, path: str = "/ready", host: str = "127.0.0.1") -> Probe:
+    """A path that answers 200 when the service takes work; the reasons it gives else become ours."""
 
     async def probe() -> str | None:
-        status, body = await _http_get(host, port, "/ready")
+        status, body = await _http_get(host, port, path)
         if status == 200:
             return None
+        if status == 0:
+            return NOT_YET
         try:
-            reasons = json.loads(body)["reasons"]
-        except (ValueError, KeyError, TypeError):
-            return _NOT_YET if status == 0 else f"/ready answers {status}"
-        return ", ".join(str(reason or name) for name, reason in reasons.items())
+            said = json.loads(body)
+            reasons = said.get("reasons") or {"": said.get("reason")}
+        except (ValueError, AttributeError):
+            reasons = {}
+        return ", ".join(str(why or name) for name, why in reasons.items()) or f"{path} answers {status}"
 
     return probe
 
 
-def answers(port: int, path: str, host: str = "127.0.0.1") -> Probe:
-    """A path that answers 200 when all is well."""
+def responds(port: int, path: str, host: str = "127.0.0.1") -> Probe:
+    """A path that answers at all."""
 
     async def probe() -> str | None:
         status, _ = await _http_get(host, port, path)
-        return None if status == 200 else _NOT_YET if status == 0 else f"{path} answers {status}"
+        return None if status else NOT_YET
 
     return probe
 
@@ -41,7 +44,7 @@ def redis_ping(port: int, host: str = "127.0.0.1") -> Probe:
 
     async def probe() -> str | None:
         reply = await _exchange(host, port, b"PING\r\n", limit=64)
-        return None if reply.startswith(b"+PONG") else _NOT_YET
+        return None if reply.startswith(b"+PONG") else NOT_YET
 
     return probe
 

@@ -19,6 +19,7 @@ class Program:
     """One process of the mesh.
 
     Attributes:
+        env: variables on top of ours; None takes one away.
         ready: asks whether it takes work.
         alive: asks whether it still lives; one that does not answer for `stalled_after_s` is started again.
         stop_rank: programs with a lower rank stop first; equal ranks stop together.
@@ -28,7 +29,7 @@ class Program:
     name: str
     argv: tuple[str, ...]
     ready: Probe
-    env: Mapping[str, str] = field(default_factory=dict, repr=False)
+    env: Mapping[str, str | None] = field(default_factory=dict, repr=False)
     alive: Probe | None = None
     stop_rank: int = 0
     port: int = 0
@@ -124,6 +125,8 @@ class Watched:
         waiting_for, answered_at = "", time.monotonic()
         while True:
             reason = await self.program.ready()
+            if self._stopping:
+                return
             if reason is None and not self.ready.is_set():
                 self.ready.set()
                 self._was_ready = True

@@ -42,7 +42,9 @@ def up(
     model: Annotated[
         str, typer.Option(help="Speech model: a name of `models`, a URL, or up to three with commas.")
     ] = "",
-    voice: Annotated[str, typer.Option(help="Default voice: a name of `models` or a URL.")] = "",
+    voice: Annotated[
+        str, typer.Option(help="Voices: names of `models` or URLs with commas; the first is the default.")
+    ] = "",
     workers_asr: Annotated[int, typer.Option(min=1, max=16, help="Recognition processes.")] = 1,
     state: Annotated[Path | None, typer.Option("--state-dir", help="Keys, usage ledger, logs.")] = None,
     free_ports: Annotated[bool, typer.Option(help="Free ports for everything not named here.")] = False,
@@ -114,11 +116,13 @@ class Mesh:
             where = f" at {running.url} (pid {running.pid})" if running else ""
             raise Trouble(
                 f"a mesh of {self.wishes.state_dir} is up already{where}",
-                "stop it: voxmesh down; or start another beside it: --state-dir DIR --free-ports",
+                "stop it: ./voxmesh down; or start another beside it: --state-dir DIR --free-ports",
             )
         if running and (left := running.leftovers()):
             names = ", ".join(f"{name} (pid {pid})" for name, pid in left.items())
-            raise Trouble(f"processes of an earlier mesh are still there: {names}", "end them: voxmesh down")
+            raise Trouble(
+                f"processes of an earlier mesh are still there: {names}", "end them: ./voxmesh down"
+            )
         for host, ports in self.wishes.ports.at(self.wishes.host).items():
             for port, owner in taken_ports(ports, host).items():
                 raise needed_port(port, owner)
@@ -191,7 +195,7 @@ def down(
     directory = state_dir(state)
     running = note.read(directory)
     if running is None:
-        raise Trouble(f"no mesh is up (nothing noted in {directory})", "start one: voxmesh up")
+        raise Trouble(f"no mesh is up (nothing noted in {directory})", "start one: ./voxmesh up")
     targets = {"mesh": running.pid} if running.is_running else running.leftovers()
     for name, pid in targets.items():
         print(f"stopping {name} (pid {pid})", file=sys.stderr)

@@ -15,7 +15,7 @@ import pytest
 
 from cli.events import Event
 from cli.ports import free_ports, taken_ports
-from cli.probes import Probe, answers
+from cli.probes import Probe, ready, responds
 from cli.supervisor import Hopeless, Patience, Program, Supervisor
 
 QUICK = Patience(backoff_s=(0.05, 0.1), hopeless_after=3, stalled_after_s=0.5)
@@ -37,8 +37,8 @@ http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
 def server(name: str, *words: str, rank: int = 0, grace_s: float = 3.0) -> Program:
     port = free_ports(1)[0]
     argv = (sys.executable, "-c", SERVER, str(port), *words)
-    alive = answers(port, "/health")
-    return Program(name, argv, ready=alive, alive=alive, stop_rank=rank, grace_s=grace_s)
+    alive = responds(port, "/health")
+    return Program(name, argv, ready=ready(port), alive=alive, stop_rank=rank, grace_s=grace_s)
 
 
 def script(name: str, code: str) -> Program:
@@ -180,5 +180,5 @@ async def test_a_taken_port_names_its_owner() -> None:
 
 
 async def test_a_probe_of_nothing_says_so() -> None:
-    probe: Probe = answers(free_ports(1)[0], "/ready")
+    probe: Probe = ready(free_ports(1)[0])
     assert await probe() == "not answering yet"

@@ -57,7 +57,8 @@ def test_every_recognition_worker_is_an_endpoint() -> None:
 def test_model_and_voice_reach_their_services() -> None:
     wishes = replace(WISHES, model="whisper-tiny.en", voice="joe")
     assert planned(wishes)["asr"].env["MODEL_URL"] == "whisper-tiny.en"
-    assert planned(wishes)["tts"].env["DEFAULT_VOICE"] == "joe"
+    assert planned(wishes)["tts"].env["TTS_VOICES"] == "joe"
+    assert planned(wishes)["tts"].env["MODEL_URL"] is None
     assert "MODEL_URL" not in planned()["asr"].env
 
 
@@ -72,7 +73,8 @@ def test_a_redis_of_our_own_writes_nothing_to_disk() -> None:
     argv = found["redis"].argv
     assert argv[argv.index("--save") + 1] == "" and argv[argv.index("--appendonly") + 1] == "no"
     assert argv[argv.index("--bind") + 1] == LOOPBACK
-    assert found["session"].env["REDIS_URL"].endswith(argv[argv.index("--port") + 1])
+    port = argv[argv.index("--port") + 1]
+    assert found["session"].env["REDIS_URL"] == f"redis://{LOOPBACK}:{port}"
 
 
 def test_ports_are_checked_where_they_are_bound() -> None:
