@@ -1,0 +1,1 @@
+"""Sessions: one per request or stream."""

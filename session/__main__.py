@@ -1,0 +1,81 @@
+"""Runs the session service: `python -m session`."""
+
+import asyncio
+import sys
+
+from common import logs, metrics
+from common.clients import LicenseClient, open_channel
+from common.errors import VoxmeshError
+from common.ops import Readiness
+from common.server import serve, start_process
+from common.settings import EXIT_BAD_SETTINGS, load
+from session.outbox import Outbox
+from session.registry import Registry
+from session.service import SessionService, unix_ms
+from session.settings import SessionSettings
+from session.store import Store
+
+WATCH_S = 2.0
+REPORT_TIMEOUT_S = 10.0
+FLUSH_S = 5.0
+
+
+async def run(settings: SessionSettings) -> None:
+    """Serves until it is told to stop.
+
+    Raises:
+        InvalidArgument: REDIS_URL is wrong.
+    """
+    store = Store(settings.redis_url)
+    registry = Registry(store, unix_ms)
+    channel = open_channel(settings.mesh_address)
+    license_ = LicenseClient(channel)
+    outbox = Outbox(lambda request: license_.report(request, timeout=REPORT_TIMEOUT_S))
+
+    async def stop() -> None:
+        await outbox.flush(wait_s=FLUSH_S)
+        await store.close()
+        await channel.close(None)
+
+    ready = Readiness()
+    ready.set("started", True)  # without Redis sessions go on, so it is not waited for
+    await serve(
+        SessionService(license_, registry, outbox, report_wait_s=settings.report_wait_s),
+        settings=settings,
+        ready=ready,
+        background=[_announce(settings.port), outbox.run(), _watch(store, registry)],
+        on_stop=stop,
+        health_details=lambda: {
+            "redis": "healthy" if store.available else "unavailable",
+            "sessions": len(registry),
+        },
+    )
+
+
+async def _announce(port: int) -> None:
+    logs.announce(f"✓ Server listening on port {port}")
+
+
+async def _watch(store: Store, registry: Registry) -> None:
+    """Notices when Redis goes and comes, lets sessions lapse, keeps their gauge true."""
+    shown = 0
+    while True:
+        await store.ping()
+        registry.sweep()
+        metrics.session_open.add(len(registry) - shown)
+        shown = len(registry)
+        await asyncio.sleep(WATCH_S)
+
+
+def main() -> None:
+    settings = load(SessionSettings)
+    start_process(settings)
+    try:
+        asyncio.run(run(settings))
+    except VoxmeshError as error:
+        print(f"✗ session cannot start: {error.message}", file=sys.stderr, flush=True)
+        sys.exit(EXIT_BAD_SETTINGS)
+
+
+if __name__ == "__main__":
+    main()
