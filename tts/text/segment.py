@@ -33,6 +33,7 @@ _TOKEN = re.compile(
 )
 _LAST_WORD = re.compile(r"[^\s(\[{\"'“‘«]+$")
 _SPACE = re.compile(r"\s+")
+_ENDED = re.compile(rf"[.!?…。！？｡]{_CLOSERS}$")
 _LETTERS = re.compile(r"(?:\w{1,2}\.)+\w{1,2}")  # U.S, p.m, Ph.D
 
 
@@ -80,18 +81,18 @@ class Segmenter:
         """When `expire` is due, on the clock; None while nothing waits or the wait has no limit."""
         return None if self._since is None or not self._max_delay_s else self._since + self._max_delay_s
 
-    def push(self, text: str) -> list[Segment]:
-        """Takes the next piece of text; pieces join without a space."""
+    def push(self, text: str) -> Iterator[Segment]:
+        """Takes the next piece of text; pieces join without a space. Segments are cut while they are asked for."""
         self._text = (self._text + text).lstrip()
         if self._text and self._since is None:
             self._since = self._clock()
-        return list(self._take(final=False))
+        yield from self._take(final=False)
 
     def flush(self) -> list[Segment]:
         """All that waits, whatever it ends in; the next text begins a new turn."""
         segments = list(self._take(final=True))
-        if self._text.strip():
-            segments.append(Segment(self._text.strip(), Boundary.SENTENCE))
+        if rest := self._text.strip():
+            segments.append(Segment(rest, Boundary.SENTENCE if _ENDED.search(rest) else Boundary.CUT))
         self._drop(len(self._text))
         self._first = True
         return segments

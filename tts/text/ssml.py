@@ -5,7 +5,7 @@ too long or too silent. Every refusal says where.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 from xml.sax import SAXParseException
@@ -96,8 +96,8 @@ class _Parser(Protocol):
     def close(self) -> None: ...
 
 
-def parse_ssml(text: str) -> Document:
-    """Parses one document.
+def parse_ssml(text: str, voices: Container[str] = ()) -> Document:
+    """Parses one document; `voices` are the names that <voice> may use.
 
     Raises:
         InvalidArgument: not well formed, an element or value that is not understood, or a limit; with line and column.
@@ -106,7 +106,7 @@ def parse_ssml(text: str) -> Document:
         raise InvalidArgument(f"an SSML document may have at most {MAX_CHARS} characters")
     parser = make_parser()
     parser.forbid_dtd = True
-    handler = _Handler()
+    handler = _Handler(voices)
     parser.setContentHandler(handler)
     try:
         parser.feed(text.lstrip())
@@ -128,8 +128,9 @@ def _bad(line: int, column: int, reason: str) -> InvalidArgument:
 class _Handler(ContentHandler):
     """Builds a Document from SAX events."""
 
-    def __init__(self) -> None:
+    def __init__(self, voices: Container[str]) -> None:
         super().__init__()
+        self._voices = voices
         self.document = Document()
         self._open: list[str] = []
         self._styles = [Style()]
@@ -241,6 +242,8 @@ class _Handler(ContentHandler):
         name = attributes.get("name", "").strip()
         if not name:
             raise self._error("<voice> needs a name")
+        if name not in self._voices:
+            raise self._error("there is no such voice")
         self._styles.append(replace(self._styles[-1], voice=name))
 
     def _value(
