@@ -47,17 +47,17 @@ async def check_health(
     service: str,
     *,
     timeout_s: float = 2.0,
-    metadata: tuple[tuple[str, str], ...] = (),
 ) -> bool:
-    """Asks the standard health service; an unreachable peer is not healthy."""
+    """Asks the standard health service; an unreachable peer is not healthy.
+
+    Through a sidecar the method is the same for every service: `x-voxmesh-service` in `metadata` says whose it is.
+    """
     from grpc_health.v1 import health_pb2, health_pb2_grpc
 
     stub = health_pb2_grpc.HealthStub(channel)
     try:
-        # A sidecar sees the method, which is the same for every service, so a header says whose health it is.
-        whose = (("x-voxmesh-service", service.split(".")[1]),) if "." in service else ()
         request = health_pb2.HealthCheckRequest(service=service)
-        answer = await stub.Check(request, timeout=timeout_s, metadata=whose)
+        answer = await stub.Check(request, timeout=timeout_s, metadata=metadata)
     except grpc.aio.AioRpcError:
         return False
     return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)

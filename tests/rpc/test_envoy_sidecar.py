@@ -17,6 +17,7 @@ from common.ops import Readiness, start_ops
 from common.pb.voxmesh.asr.v1 import ListModelsRequest, RecognizeConfig, RecognizeRequest
 from common.server import RpcServer
 from envoy.binary import active_requests, arguments, begin_drain, find_envoy
+from envoy.listeners import SERVICE_HEADER
 from envoy.render import write
 from envoy.sidecar import Endpoint, Ingress, Sidecar
 from tests.fakes.workers import NamedAsr, OneKey
@@ -163,8 +164,8 @@ async def test_no_worker_is_said_at_once_and_recovery_is_quick(mesh: Mesh) -> No
 
 async def test_health_of_one_service_can_be_asked_through_the_egress(mesh: Mesh) -> None:
     channel = open_channel(str(mesh.sidecar.egress))
-    assert await check_health(channel, "voxmesh.asr.v1.AsrService")
-    assert not await check_health(channel, "voxmesh.tts.v1.TtsService")
+    assert await check_health(channel, "", metadata=((SERVICE_HEADER, "asr"),))
+    assert not await check_health(channel, "", metadata=((SERVICE_HEADER, "tts"),))
     await channel.close(None)
 
 
