@@ -43,9 +43,10 @@ class Coupling:
         """Frames on each side that one frame depends on."""
         return sum(gate.reach for gate in self.gates)
 
-    def __call__(self, kept: Tensor, moved: Tensor, speaker: Tensor | None) -> Tensor:
+    def __call__(self, kept: Tensor, moved: Tensor, speaker: Tensor | None, mask: Tensor | None) -> Tensor:
         """`kept`, `moved` [batch, frames, half]; `speaker` [batch, 1, gin]. Returns `moved` undone."""
         x = self.pre(kept.to(self.fast))
+        x = x if mask is None else x * mask
         total: Tensor | None = None
         voices: tuple[Tensor, ...] = ()
         if self.speaker is not None and speaker is not None:
@@ -59,6 +60,7 @@ class Coupling:
             total = skip(y) if total is None else skip.add_to(total, y)
             if i < len(self.residuals):
                 x = self.residuals[i].add_to(x, y)
+                x = x if mask is None else x * mask
         assert total is not None
         return moved - self.post(total)
 
@@ -67,6 +69,7 @@ class Flow:
     """All couplings, last one first."""
 
     def __init__(self, weights: Weights, fast: torch.dtype) -> None:
+        self.fast = fast
         numbers = weights.indices("flows")
         self.couplings = [
             Coupling(weights.sub(f"flows.{number}"), flipped=i % 2 == 0, fast=fast)
@@ -78,13 +81,17 @@ class Flow:
         """Frames on each side that one frame of the result depends on."""
         return sum(coupling.reach for coupling in self.couplings)
 
-    def __call__(self, z: Tensor, speaker: Tensor | None) -> Tensor:
-        """`z` [batch, frames, channels] of the prior, to the latents [batch, frames, channels]."""
+    def __call__(self, z: Tensor, speaker: Tensor | None, mask: Tensor | None = None) -> Tensor:
+        """`z` [batch, frames, channels] of the prior, to the latents [batch, frames, channels].
+
+        `mask` [1, frames, 1] is 0 in frames that only fill the window up; None when there are none.
+        """
+        mask = None if mask is None else mask.to(self.fast)
         first, second = z.chunk(2, -1)
         for i, coupling in enumerate(self.couplings):
             if i % 2 == 0:
-                first = coupling(second, first, speaker)
+                first = coupling(second, first, speaker, mask)
             else:
-                second = coupling(first, second, speaker)
+                second = coupling(first, second, speaker, mask)
         z = torch.cat([first, second], -1)
         return z if len(self.couplings) % 2 == 0 else z.flip(-1)

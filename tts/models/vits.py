@@ -22,10 +22,11 @@ from tts.models.text_encoder import TextEncoder
 from tts.models.weights import Weights
 
 MAX_PHONEME_FRAMES = 400  # about 4.6 s at 86 frames a second: a bound against runaway durations
-FIRST_FLOW_FRAMES, FLOW_FRAMES = (
-    64,
-    256,
-)  # latents made at a time; each window also recomputes `reach` on both sides
+FRAME_GRID = 12  # windows of the decoder are multiples of it: a shape met for the first time costs extra
+LONGEST_WINDOW = 96  # about 1.1 s; the work on more no longer fits the processor's caches
+FLOW_GRID = 32
+FIRST_FLOW, LATER_FLOW = 64, 256  # latents made at a time, beside what is recomputed on both sides
+IDS_GRID = 32
 
 
 @dataclass(slots=True)
@@ -77,6 +78,9 @@ class VitsVoice:
         self.speakers = weights.get("emb_g.weight")  # [speakers, gin]
         self.symbols = self.encoder.table.shape[0]
         self.hop_samples = self.decoder.hop
+        self.batches = (
+            self.device.type != "cpu"
+        )  # one window fills a CPU, and there each batch size is a new shape
 
     def check(self, clause: Clause) -> None:
         """Raises InvalidArgument for ids, a speaker or a speed this voice does not have."""
@@ -99,7 +103,7 @@ class VitsVoice:
     def begin(self, clauses: Sequence[Clause], noises: Sequence[Noise] | None = None) -> list[VitsSpeech]:
         """Text encoder and durations of all clauses in one batch. `noises` replaces what the seeds would draw."""
         lengths = [len(clause.phoneme_ids) for clause in clauses]
-        longest = max(lengths)
+        longest = _grid(max(lengths), IDS_GRID)
         ids = torch.tensor([(*c.phoneme_ids, *[0] * (longest - len(c.phoneme_ids))) for c in clauses])
         steps = torch.arange(longest).unsqueeze(0)
         mask = (steps < torch.tensor(lengths).unsqueeze(1)).float().unsqueeze(-1)
@@ -152,47 +156,85 @@ class VitsVoice:
 
     @torch.inference_mode()
     def decode(self, speeches: Sequence[VitsSpeech], frames: int) -> list[npt.NDArray[np.float32]]:
-        """The next `frames` of each clause; those whose windows have one shape are computed together."""
+        """The next `frames` (at most `LONGEST_WINDOW`) of each clause."""
+        windows = [self._window(speech, frames) for speech in speeches]
         groups: dict[tuple[int, int], list[int]] = {}
-        for i, speech in enumerate(speeches):
-            count = min(frames, speech.frames - speech.done)
-            width = min(speech.frames, count + 2 * self.decoder.reach)
-            groups.setdefault((count, width), []).append(i)
+        for i, window in enumerate(windows):
+            key = (window.count, window.stop - window.start)
+            groups.setdefault(key if self.batches else (i, 0), []).append(i)
         out: list[npt.NDArray[np.float32]] = [np.empty(0, np.float32)] * len(speeches)
-        for (count, width), members in groups.items():
-            for i, pcm in zip(
-                members, self._decode([speeches[i] for i in members], count, width), strict=True
-            ):
-                out[i] = pcm
+        for members in groups.values():
+            rows = self._decode([speeches[i] for i in members], [windows[i] for i in members])
+            for i, row in zip(members, rows, strict=True):
+                out[i] = row
         return out
 
-    def _decode(self, speeches: list[VitsSpeech], count: int, width: int) -> list[npt.NDArray[np.float32]]:
-        windows, keep = [], []
-        for speech in speeches:
-            start = min(max(0, speech.done - self.decoder.reach), speech.frames - width)
-            self._flow_until(speech, start + width)
-            windows.append(speech.latents[start : start + width])
-            keep.append(speech.done - start)
-            speech.done += count
+    def _window(self, speech: VitsSpeech, frames: int) -> "_Window":
+        """Where the decoder looks for the next sound. Sizes come from a coarse grid, so shapes repeat."""
+        reach, length = self.decoder.reach, speech.frames
+        wanted = min(frames, LONGEST_WINDOW, length - speech.done)
+        count = min(length, _grid(wanted, FRAME_GRID))
+        first = min(speech.done, length - count)
+        width = min(length, count + 2 * reach)
+        start = min(max(0, first - reach), length - width)
+        return _Window(start, start + width, first - start, count, speech.done - first, wanted)
+
+    def _decode(self, speeches: list[VitsSpeech], windows: list["_Window"]) -> list[npt.NDArray[np.float32]]:
+        for speech, window in zip(speeches, windows, strict=True):
+            self._flow_until(speech, window.stop)
+        latents = [s.latents[w.start : w.stop] for s, w in zip(speeches, windows, strict=True)]
         speaker = None
         if self.speakers is not None:
             speaker = torch.stack([s.speaker for s in speeches if s.speaker is not None])
-        z = windows[0].unsqueeze(0) if len(windows) == 1 else torch.stack(windows)
-        return list(self.decoder(z, keep, count, speaker).float().cpu().numpy())
+        z = latents[0].unsqueeze(0) if len(latents) == 1 else torch.stack(latents)
+        sound = self.decoder(z, [w.keep for w in windows], windows[0].count, speaker).float().cpu().numpy()
+        rows = []
+        for row, speech, window in zip(sound, speeches, windows, strict=True):
+            start = window.skip * self.hop_samples
+            rows.append(row[start : start + window.frames * self.hop_samples])
+            speech.done += window.frames
+        return rows
 
     def _flow_until(self, speech: VitsSpeech, frame: int) -> None:
-        """Make latents ready up to `frame`, in windows."""
-        reach = self.flow.reach
+        """Make latents ready up to `frame`: a short window first, for the first sound, then long ones."""
+        reach, length = self.flow.reach, speech.frames
+        speaker = None if speech.speaker is None else speech.speaker.unsqueeze(0)
         while speech.ready < frame:
-            step = FLOW_FRAMES if speech.ready else FIRST_FLOW_FRAMES
-            end = max(frame, speech.ready + step)
-            if end + step // 2 >= speech.frames:
-                end = speech.frames
-            first, last = max(0, speech.ready - reach), min(speech.frames, end + reach)
-            speaker = None if speech.speaker is None else speech.speaker.unsqueeze(0)
-            z = self.flow(speech.prior[first:last].unsqueeze(0), speaker)[0]
-            speech.latents[speech.ready : end] = z[speech.ready - first : end - first]
-            speech.ready = end
+            wanted = length - speech.ready
+            target = LATER_FLOW if speech.ready or length <= 2 * FIRST_FLOW else FIRST_FLOW
+            context = 2 * reach if speech.ready else reach
+            width = min(target + context, _grid(wanted + reach, FLOW_GRID), _grid(length, FLOW_GRID))
+            if width >= length:
+                first, last, mask = 0, length, None
+                z = speech.prior
+                if width > length:  # fill up with frames that are masked out in every layer
+                    z = F.pad(z, (0, 0, 0, width - length))
+                    mask = (torch.arange(width, device=z.device) < length).reshape(1, width, 1)
+                z = self.flow(z.unsqueeze(0), speaker, mask)[0]
+            else:
+                first = min(max(0, speech.ready - reach), length - width)
+                last = length if first + width == length else first + width - reach
+                z = self.flow(speech.prior[first : first + width].unsqueeze(0), speaker)[0]
+            speech.latents[speech.ready : last] = z[speech.ready - first : last - first]
+            speech.ready = last
+
+
+@dataclass(frozen=True, slots=True)
+class _Window:
+    """A stretch of latents to decode: `start` to `stop`, of which `count` frames from `keep` on become exact sound;
+    of that, the first `skip` frames have been heard and `frames` are new."""
+
+    start: int
+    stop: int
+    keep: int
+    count: int
+    skip: int
+    frames: int
+
+
+def _grid(size: int, step: int) -> int:
+    """`size` rounded up to a multiple of `step`."""
+    return -(-size // step) * step
 
 
 def _generator(seed: int | None) -> torch.Generator:
