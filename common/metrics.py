@@ -78,6 +78,7 @@ tts_first_audio_seconds = _histogram(
 )
 tts_real_time_factor = _histogram("tts_real_time_factor", "Model time over audio time", RTF_BUCKETS)
 tts_characters = _count("tts_characters", "Characters spoken")
+tts_unknown_phonemes = _count("tts_unknown_phonemes", "Phonemes a voice has no sign for, by voice")
 tts_audio_seconds = _count("tts_audio_seconds", "Audio produced")
 
 # edge
