@@ -61,7 +61,7 @@ def phone(tokens: Sequence[Token], i: int) -> list[str] | None:
     for n in range(min(PHONE_MAX_TOKENS, len(tokens) - i), 0, -1):
         pieces = [token.lead + token.core for token in tokens[i : i + n]]
         pieces[:-1] = [token.written for token in tokens[i : i + n - 1]]
-        if _PHONE.fullmatch(" ".join(pieces)) and sum(char.isdigit() for char in "".join(pieces)) >= 7:
+        if _PHONE.fullmatch(" ".join(pieces)) and sum(char.isdecimal() for char in "".join(pieces)) >= 7:
             spoken = [
                 ", ".join(phone_digits(group) for group in re.findall(r"\d+", piece)) for piece in pieces
             ]
@@ -113,7 +113,7 @@ def clock(tokens: Sequence[Token], i: int) -> list[str] | None:
     core = tokens[i].core
     if match := _HOUR.fullmatch(core):
         return [f"{cardinal(match[1].lstrip('0'))} {match[2].upper()}M"]
-    if half and core.isdigit() and 1 <= int(core) <= 12:
+    if half and core.isdecimal() and 1 <= int(core) <= 12:
         return [cardinal(core.lstrip("0")), half]
     match = _TIME.fullmatch(core)
     if match is None:
@@ -152,7 +152,7 @@ def date(tokens: Sequence[Token], i: int) -> list[str] | None:
         if 1 <= int(day_match[1]) <= 31:
             return [month_name, ordinal(int(day_match[1]))]
     if (
-        core.isdigit()
+        core.isdecimal()
         and len(core) <= 2
         and 1 <= int(core) <= 31
         and i + 1 < len(tokens)
@@ -216,9 +216,9 @@ def fraction(tokens: Sequence[Token], i: int) -> list[str] | None:
         return ["twenty-four seven"]
     if core == "9/11":
         return ["nine eleven"]
-    after_number = i > 0 and tokens[i - 1].core.isdigit() and not tokens[i - 1].tail
+    after_number = i > 0 and tokens[i - 1].core.isdecimal() and not tokens[i - 1].tail
     if core and unicodedata.category(core[-1]) == "No" and (spoken := _vulgar(core[-1])):
-        if core[:-1].isdigit():
+        if core[:-1].isdecimal():
             return [f"{cardinal(core[:-1])} {_after(True, spoken)}"]
         return [_after(after_number, spoken)] if len(core) == 1 else None
     match = _FRACTION.fullmatch(core)
@@ -275,7 +275,9 @@ def series(tokens: Sequence[Token], i: int) -> list[str] | None:
 def _number(core: str) -> str:
     """1900 to 2099 without a separator is a year more often than an amount, and is understood as either."""
     return (
-        year(int(core)) if len(core) == 4 and core.isdigit() and 1100 <= int(core) <= 2099 else cardinal(core)
+        year(int(core))
+        if len(core) == 4 and core.isdecimal() and 1100 <= int(core) <= 2099
+        else cardinal(core)
     )
 
 

@@ -62,7 +62,7 @@ def read_other(tokens: Sequence[Token]) -> list[Word]:
     """Words as they are; a full stop after a number inside a sentence belongs to it ("3. Oktober")."""
     words = []
     for i, token in enumerate(tokens):
-        ordinal_stop = token.tail == "." and token.core.isdigit() and i + 1 < len(tokens)
+        ordinal_stop = token.tail == "." and token.core.isdecimal() and i + 1 < len(tokens)
         words.append(Word(token.written, token.written) if ordinal_stop else token.word(token.core))
     return words
 
@@ -70,12 +70,15 @@ def read_other(tokens: Sequence[Token]) -> list[Word]:
 def _word(tokens: Sequence[Token], i: int, spoken: str) -> Word:
     token = tokens[i]
     if token.tail == "." and i + 1 < len(tokens):
-        if tokens[i + 1].written[:1].islower() or _is_abbreviation(token.core.lower()):
+        following = tokens[i + 1].written[:1]
+        if following.islower() or _is_abbreviation(token.core.lower(), before_number=following.isdecimal()):
             return Word(token.written, spoken)
     return token.word(spoken)
 
 
-def _is_abbreviation(core: str) -> bool:
+def _is_abbreviation(core: str, *, before_number: bool) -> bool:
+    if core in abbr.BEFORE_NUMBER:
+        return before_number
     return core in _ABBREVIATIONS or len(core) == 1 or _LETTERS.fullmatch(core) is not None
 
 
@@ -87,7 +90,7 @@ def _read(tokens: Sequence[Token], i: int) -> list[str]:
     if not can_be_spoken(core) and core not in _SYMBOLS:
         return [""]
     if any(char.isnumeric() for char in core):
-        if core.startswith("#") and core[1:].isdigit():
+        if core.startswith("#") and core[1:].isdecimal():
             return [f"number {cardinal(core[1:])}"]
         if core.startswith("~"):
             rest = [Token(tokens[i].written, "", core[1:], tokens[i].tail), *tokens[i + 1 : i + 3]]
@@ -142,7 +145,7 @@ def _expand(tokens: Sequence[Token], i: int) -> str:
     previous = tokens[i - 1].core if i else ""
     following = tokens[i + 1].core if i + 1 < len(tokens) else ""
     capital = token.core[:1].isupper()
-    if core in abbr.BEFORE_NUMBER and stop and following[:1].isdigit():
+    if core in abbr.BEFORE_NUMBER and stop and following[:1].isdecimal():
         return abbr.BEFORE_NUMBER[core]
     if core in ("st", "dr") and capital and (stop or following[:1].isupper()):
         if previous[:1].isupper() and not following[:1].isupper() or not following and previous:

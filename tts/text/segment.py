@@ -174,11 +174,11 @@ class Segmenter:
             return True if following[0].islower() else Boundary.SENTENCE
         word_match = _LAST_WORD.search(text, 0, match.start())
         word = word_match.group().lower() if word_match else ""
-        if word in self._leading or word.isdigit() and not text[: match.start() - len(word)].strip():
+        if word in self._leading or word.isdecimal() and not text[: match.start() - len(word)].strip():
             return False
         if len(word) == 1 and word.isalpha() and word != "i":
             return False
-        if word == "no" and (not following and not final or following[:1].isdigit()):
+        if word == "no" and (not following and not final or following[:1].isdecimal()):
             return None if not following else False
         if word not in self._trailing and not _LETTERS.fullmatch(word):
             return Boundary.SENTENCE
