@@ -6,7 +6,7 @@ from common.pb.voxmesh.asr.v1 import AsrServiceStub
 from common.pb.voxmesh.license.v1 import LicenseServiceStub
 from common.pb.voxmesh.session.v1 import SessionServiceStub
 from common.pb.voxmesh.tts.v1 import TtsServiceStub
-from common.rpc import MAX_MESSAGE_BYTES, AioStub
+from common.rpc import MAX_MESSAGE_BYTES, AioStub, Metadata, metadata_pairs
 from common.telemetry import client_interceptors
 
 
@@ -43,10 +43,7 @@ def open_channel(address: str) -> grpc.aio.Channel:
 
 
 async def check_health(
-    channel: grpc.aio.Channel,
-    service: str,
-    *,
-    timeout_s: float = 2.0,
+    channel: grpc.aio.Channel, service: str, *, timeout_s: float = 2.0, metadata: Metadata = None
 ) -> bool:
     """Asks the standard health service; an unreachable peer is not healthy.
 
@@ -57,7 +54,7 @@ async def check_health(
     stub = health_pb2_grpc.HealthStub(channel)
     try:
         request = health_pb2.HealthCheckRequest(service=service)
-        answer = await stub.Check(request, timeout=timeout_s, metadata=metadata)
+        answer = await stub.Check(request, timeout=timeout_s, metadata=metadata_pairs(metadata))
     except grpc.aio.AioRpcError:
         return False
     return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)

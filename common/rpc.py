@@ -120,7 +120,8 @@ def from_rpc_error(error: grpc.aio.AioRpcError) -> errors.VoxmeshError:
 Metadata = Mapping[str, str] | Iterable[tuple[str, str]] | None
 
 
-def _pairs(metadata: Metadata) -> tuple[tuple[str, str], ...]:
+def metadata_pairs(metadata: Metadata) -> tuple[tuple[str, str], ...]:
+    """Metadata as gRPC takes it, from a mapping or pairs."""
     items = metadata.items() if isinstance(metadata, Mapping) else metadata or ()
     return tuple(items)
 
@@ -142,7 +143,7 @@ class AioStub(ServiceStub):
     ) -> Any:  # fmt: skip
         rpc = self._channel.unary_unary(route, bytes, response_type.FromString)
         try:
-            return await rpc(request, timeout=timeout, metadata=_pairs(metadata))
+            return await rpc(request, timeout=timeout, metadata=metadata_pairs(metadata))
         except grpc.aio.AioRpcError as error:
             raise from_rpc_error(error) from error
 
@@ -151,7 +152,7 @@ class AioStub(ServiceStub):
         deadline: object = None, metadata: Any = None,
     ) -> AsyncIterator[Any]:  # fmt: skip
         rpc = self._channel.unary_stream(route, bytes, response_type.FromString)
-        call = rpc(request, timeout=timeout, metadata=_pairs(metadata))
+        call = rpc(request, timeout=timeout, metadata=metadata_pairs(metadata))
         async with aclosing(_responses(call)) as responses:
             async for response in responses:
                 yield response
@@ -162,7 +163,7 @@ class AioStub(ServiceStub):
     ) -> Any:  # fmt: skip
         rpc = self._channel.stream_unary(route, bytes, response_type.FromString)
         try:
-            return await rpc(request_iterator, timeout=timeout, metadata=_pairs(metadata))
+            return await rpc(request_iterator, timeout=timeout, metadata=metadata_pairs(metadata))
         except grpc.aio.AioRpcError as error:
             raise from_rpc_error(error) from error
 
@@ -171,7 +172,7 @@ class AioStub(ServiceStub):
         response_type: type[Any], *, timeout: float | None = None, deadline: object = None, metadata: Any = None,
     ) -> AsyncIterator[Any]:  # fmt: skip
         rpc = self._channel.stream_stream(route, bytes, response_type.FromString)
-        call = rpc(request_iterator, timeout=timeout, metadata=_pairs(metadata))
+        call = rpc(request_iterator, timeout=timeout, metadata=metadata_pairs(metadata))
         async with aclosing(_responses(call)) as responses:
             async for response in responses:
                 yield response
