@@ -5,9 +5,9 @@ import pytest
 from tts.text.segment import MAX_CHARS, Boundary, Segmenter
 
 
-def cut(text: str, piece: int | None = None, **options: str) -> list[str]:
+def cut(text: str, piece: int | None = None, language: str = "en") -> list[str]:
     """The segments of `text` given in pieces of so many characters."""
-    segmenter = Segmenter(**options)
+    segmenter = Segmenter(language=language)
     step = piece or max(len(text), 1)
     segments = [s for i in range(0, len(text), step) for s in segmenter.push(text[i : i + step])]
     return [segment.text for segment in [*segments, *segmenter.flush()]]

@@ -91,9 +91,9 @@ class Document:
     slots: dict[str, Sequence[Word]] = field(default_factory=dict)
 
 
-class _Parser(Protocol):
-    def feed(self, data: str) -> None: ...
-    def close(self) -> None: ...
+class _Locator(Protocol):
+    def getLineNumber(self) -> int | None: ...
+    def getColumnNumber(self) -> int | None: ...
 
 
 def parse_ssml(text: str, voices: Container[str] = ()) -> Document:
@@ -106,7 +106,7 @@ def parse_ssml(text: str, voices: Container[str] = ()) -> Document:
         raise InvalidArgument(f"an SSML document may have at most {MAX_CHARS} characters")
     parser = make_parser()
     parser.forbid_dtd = True
-    handler = _Handler(voices)
+    handler = _Handler(voices, parser)
     parser.setContentHandler(handler)
     try:
         parser.feed(text.lstrip())
@@ -128,7 +128,7 @@ def _bad(line: int, column: int, reason: str) -> InvalidArgument:
 class _Handler(ContentHandler):
     """Builds a Document from SAX events."""
 
-    def __init__(self, voices: Container[str]) -> None:
+    def __init__(self, voices: Container[str], locator: _Locator) -> None:
         super().__init__()
         self._voices = voices
         self.document = Document()
@@ -136,16 +136,11 @@ class _Handler(ContentHandler):
         self._styles = [Style()]
         self._whole: _Whole | None = None  # an element whose text is read as one
         self._silence_ms = 0
-        self._locator: Any = None
-
-    def setDocumentLocator(self, locator: Any) -> None:
         self._locator = locator
 
     @property
     def place(self) -> tuple[int, int]:
         """Line and column of the event at hand."""
-        if self._locator is None:
-            return 1, 0
         return self._locator.getLineNumber() or 1, self._locator.getColumnNumber() or 0
 
     def startElement(self, name: str, attrs: Any) -> None:
@@ -294,6 +289,7 @@ class _Handler(ContentHandler):
         parts, style = self.document.parts, self._styles[-1]
         last = parts[-1] if parts else None
         if isinstance(last, Span) and last.style == style:
+            text = text.lstrip(" ") if last.text.endswith(" ") else text
             parts[-1] = Span(last.text + text, style)
         else:
             parts.append(Span(text, style))
