@@ -81,7 +81,11 @@ class TtsEngine:
         warm: asyncio.Future[None] = self._loop.create_future()
         self._thread = threading.Thread(target=self._run, args=(warm,), name="tts-engine", daemon=True)
         self._thread.start()
-        await warm
+        try:
+            await warm
+        except BaseException:
+            await self.close()
+            raise
 
     async def close(self) -> None:
         """End the thread after the step in progress; open clauses end with Unavailable."""
