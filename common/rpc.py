@@ -114,8 +114,13 @@ def from_rpc_error(error: grpc.aio.AioRpcError) -> errors.VoxmeshError:
             raised = kind(message, **payload["details"])
             raised.retry_after_s = payload["retry_after_s"]
             return raised
+    if error.code() is grpc.StatusCode.INTERNAL and error.details() == _CUT_WHILE_SENDING:
+        return errors.Unavailable("the service ended the call")
     return errors.BY_GRPC.get(error.code().name, errors.Internal)(message)
 
+
+# What grpc.aio says instead of the peer's own status when the call ended while a message was being sent.
+_CUT_WHILE_SENDING = "Internal error from Core"
 
 Metadata = Mapping[str, str] | Iterable[tuple[str, str]] | None
 

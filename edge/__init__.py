@@ -1,0 +1,1 @@
+"""The edge: REST and WebSocket for the world, gRPC towards the mesh."""

@@ -1,0 +1,152 @@
+"""Letting requests in: one session.Open before, renewals on a timer, one session.Close after."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+
+from common import logs
+from common.clients import SessionClient
+from common.errors import AudioTooLarge, VoxmeshError
+from common.pb.voxmesh.license.v1 import Kind, Limits, UsageEvent
+from common.pb.voxmesh.session.v1 import CloseRequest, OpenRequest, OpenResponse, RenewRequest
+
+log = logs.get_logger()
+
+MIN_RENEWAL_S = 1.0
+CLOSE_TIMEOUT_S = 5.0
+CLOSE_ATTEMPTS = 3
+CLOSE_PAUSE_S = 0.5
+_HTTP_CLIENT_GONE = 499
+
+
+@dataclass(slots=True)
+class Admission:
+    """A request that was let in. What it used is written here and reported at its end."""
+
+    session_id: str
+    lease_id: str
+    key_id: str
+    kind: Kind
+    limits: Limits
+    licensed: tuple[str, ...]
+    requests_left: int
+    audio_ms: int = 0
+    characters: int = 0
+    status: int = 200
+    used: list[str] = field(default_factory=list)
+
+    def max_bytes(self, default: int) -> int:
+        """The narrower of the setting and the licence."""
+        return min(default, self.limits.max_request_bytes or default)
+
+    def max_ms(self, default: int) -> int:
+        """The narrower of the setting and the licence."""
+        return min(default, self.limits.max_audio_ms or default)
+
+    def check_size(self, n_bytes: int | None, default: int) -> None:
+        """Raises AudioTooLarge when a declared size is over the limit."""
+        limit = self.max_bytes(default)
+        if n_bytes is not None and n_bytes > limit:
+            raise too_large(limit)
+
+    def rate_headers(self) -> dict[str, str]:
+        """What is left of the minute, when the licence counts."""
+        if not self.limits.requests_per_minute:
+            return {}
+        return {
+            "X-RateLimit-Limit": str(self.limits.requests_per_minute),
+            "X-RateLimit-Remaining": str(self.requests_left),
+        }
+
+
+def too_large(limit_bytes: int) -> AudioTooLarge:
+    """The error for a recording over `limit_bytes`."""
+    megabytes = limit_bytes / (1024 * 1024)
+    return AudioTooLarge(f"Audio file too large: at most {megabytes:g} MB", max_size_mb=round(megabytes, 2))
+
+
+@asynccontextmanager
+async def admit(
+    client: SessionClient,
+    *,
+    key: str,
+    kind: Kind,
+    dialect: str,
+    request_id: str,
+    external_id: str = "",
+    timeout_s: float,
+) -> AsyncIterator[Admission]:
+    """Holds a session for the length of a request or stream.
+
+    Raises:
+        Unauthenticated, LicenseExpired, PermissionDenied, AtCapacity, RateLimited: the licence refuses.
+        Unavailable, DeadlineExceeded: nobody can say.
+    """
+    opened = await client.open(
+        OpenRequest(key=key, kind=kind, request_id=request_id, dialect=dialect, external_id=external_id),
+        timeout=timeout_s,
+        metadata=(("x-request-id", request_id),),
+    )
+    admission = Admission(
+        session_id=opened.session_id,
+        lease_id=opened.lease_id,
+        key_id=opened.key_id,
+        kind=kind,
+        limits=opened.limits or Limits(),
+        licensed=tuple(opened.features),
+        requests_left=opened.requests_left,
+    )
+    renewals = asyncio.create_task(_renew(client, opened), name=f"renew {opened.session_id}")
+    try:
+        yield admission
+    except VoxmeshError as error:
+        admission.status = error.http
+        raise
+    except asyncio.CancelledError:
+        admission.status = _HTTP_CLIENT_GONE
+        raise
+    except BaseException:
+        admission.status = 500
+        raise
+    finally:
+        renewals.cancel()
+        with suppress(asyncio.CancelledError):
+            await renewals
+        # Shielded: a client that hangs up must not keep its usage out of the ledger or its lease taken.
+        await asyncio.shield(asyncio.ensure_future(_close(client, admission)))
+
+
+async def _renew(client: SessionClient, opened: OpenResponse) -> None:
+    expires_ms = opened.expires_ms
+    while True:
+        left_s = expires_ms / 1000 - time.time()
+        await asyncio.sleep(max(MIN_RENEWAL_S, left_s / 3))
+        request = RenewRequest(session_id=opened.session_id, lease_id=opened.lease_id)
+        try:
+            expires_ms = (await client.renew(request, timeout=CLOSE_TIMEOUT_S)).expires_ms
+        except VoxmeshError as error:
+            # A stream that was let in goes on: whoever forgot it refuses the next one.
+            log.warning("renewal_failed", session_id=opened.session_id, code=error.code)
+
+
+async def _close(client: SessionClient, admission: Admission) -> None:
+    usage = UsageEvent(
+        event_id=admission.session_id,
+        key_id=admission.key_id,
+        kind=admission.kind,
+        at_ms=int(time.time() * 1000),
+        audio_ms=admission.audio_ms,
+        characters=admission.characters,
+        features=admission.used,
+        status=admission.status,
+    )
+    request = CloseRequest(session_id=admission.session_id, lease_id=admission.lease_id, usage=usage)
+    for attempt in range(CLOSE_ATTEMPTS):
+        await asyncio.sleep(attempt * CLOSE_PAUSE_S)
+        try:
+            await client.close(request, timeout=CLOSE_TIMEOUT_S)
+            return
+        except VoxmeshError as error:  # the ledger counts an event id once, so asking again is safe
+            log.warning("close_failed", session_id=admission.session_id, code=error.code, attempt=attempt)

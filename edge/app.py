@@ -1,0 +1,58 @@
+"""The HTTP application: routes, and the life of what they share."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import suppress
+
+from aiohttp import web
+
+from common.clients import AsrClient, SessionClient, TtsClient, open_channel
+from edge import middleware, probes
+from edge.fetch import Fetcher
+from edge.health import Health, watch
+from edge.mesh import MESH, Mesh
+from edge.pages import add_pages
+from edge.routes import add_routes
+from edge.settings import EdgeSettings
+
+
+async def build_app(settings: EdgeSettings) -> web.Application:
+    """The application; it opens its channel to the sidecar at start and closes it at the end."""
+    channel = open_channel(settings.mesh_address)
+    app = web.Application(middlewares=[middleware.identify], client_max_size=settings.max_request_bytes)
+    app[MESH] = Mesh(
+        settings=settings,
+        channel=channel,
+        asr=AsrClient(channel),
+        tts=TtsClient(channel),
+        session=SessionClient(channel),
+        fetcher=Fetcher(timeout_s=settings.fetch_timeout_s, allow_private=settings.fetch_private),
+        health=Health(required=settings.required),
+    )
+    app.on_response_prepare.append(middleware.on_prepare)
+    app.cleanup_ctx.append(_watching)
+    app.add_routes(
+        [
+            web.get("/health", probes.health),
+            web.get("/health/{part}", probes.part),
+            web.get("/healthz", probes.healthz),
+            web.get("/ready", probes.healthz),
+            web.get("/api/v1/health", probes.alive),
+            web.get("/waves/v1/health", probes.waves_health),
+            web.get("/metrics", probes.metrics),
+        ]
+    )
+    add_routes(app)
+    add_pages(app)
+    return app
+
+
+async def _watching(app: web.Application) -> AsyncIterator[None]:
+    mesh = app[MESH]
+    task = asyncio.create_task(watch(mesh.health, mesh.channel, mesh.asr, mesh.tts), name="health watch")
+    yield
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+    await mesh.fetcher.close()
+    await mesh.channel.close()

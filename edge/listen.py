@@ -1,0 +1,102 @@
+"""POST: a recording in, a transcript out. The thin shell around every dialect's pure functions."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from aiohttp import web
+from multidict import MultiMapping
+
+from common.errors import InvalidArgument
+from common.pb.voxmesh.license.v1 import Kind
+from edge.admission import Admission
+from edge.bodies import Upload, read_upload
+from edge.mesh import MESH, REQUEST_ID, Handler, Mesh
+from edge.requests import ListenOptions, Transcript
+from edge.transcribe import transcribe
+from edge.values import Fields, Json, dumps
+
+JSON_TYPE = "application/json"
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """A body and its type."""
+
+    body: str
+    content_type: str = JSON_TYPE
+
+
+@dataclass(frozen=True, slots=True)
+class ListenDialect:
+    """One way to ask for a transcript: fields of the query, form or JSON in, body out.
+
+    Attributes:
+        name: for the session and the metrics.
+        options: reads the fields; raises InvalidArgument.
+        render: writes the answer.
+        parts: names of the multipart part that holds the recording.
+    """
+
+    name: str
+    options: Callable[[Fields], ListenOptions]
+    render: Callable[[Transcript, Fields], Rendered]
+    parts: tuple[str, ...] = ("audio", "file")
+
+
+def json_body(value: Json) -> Rendered:
+    return Rendered(dumps(value))
+
+
+def fields_of(query: "MultiMapping[str]") -> Json:
+    """A query as fields; a repeated key is a list."""
+    fields: Json = {}
+    for name in query:
+        values = query.getall(name)
+        fields[name] = values[0] if len(values) == 1 else list(values)
+    return fields
+
+
+def listen_handler(dialect: ListenDialect) -> Handler:
+    """The request handler of `dialect`."""
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        mesh = request.app[MESH]
+        async with mesh.admit(request, Kind.LISTEN, dialect.name) as admission:
+            limit = admission.max_bytes(mesh.settings.max_request_bytes)
+            if request.content_type != "multipart/form-data":  # a form is a little larger than its recording
+                admission.check_size(request.content_length, mesh.settings.max_request_bytes)
+            async with read_upload(
+                request,
+                mesh.fetcher,
+                limit_bytes=limit,
+                pause_s=mesh.settings.body_timeout_s,
+                parts=dialect.parts,
+            ) as upload:
+                fields = {**fields_of(request.query), **upload.fields}
+                result = await recognise(mesh, request, upload, dialect.options(fields), admission)
+                rendered = dialect.render(result, fields)
+            headers = {**admission.rate_headers(), "dg-request-id": request[REQUEST_ID]}
+            return web.Response(text=rendered.body, content_type=rendered.content_type, headers=headers)
+
+    return handle
+
+
+async def recognise(
+    mesh: Mesh, request: web.Request, upload: Upload, options: ListenOptions, admission: Admission
+) -> Transcript:
+    """Runs one upload through the recogniser and writes down what it used."""
+    if upload.fields.get("callback_url") or request.query.get("callback"):
+        raise InvalidArgument(
+            "callbacks are not served here: leave callback_url out", parameter="callback_url"
+        )
+    result = await transcribe(
+        mesh.asr,
+        upload.recording,
+        mesh.fit_listen(options),
+        request_id=request[REQUEST_ID],
+        max_ms=admission.max_ms(mesh.settings.max_audio_ms),
+        timeout_s=mesh.settings.request_timeout_s,
+    )
+    admission.audio_ms = result.duration_ms
+    admission.used = options.features
+    return result

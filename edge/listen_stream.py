@@ -1,0 +1,235 @@
+"""WebSocket: live audio in, events out. One socket, two tasks, one recogniser stream at a time."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing, suppress
+
+from aiohttp import WSCloseCode, WSMsgType, web
+
+from common import logs, metrics
+from common.codec import Decoder
+from common.errors import Cancelled, DeadlineExceeded, Unavailable, VoxmeshError
+from common.pb.voxmesh.asr.v1 import RecognizeResponse
+from common.pb.voxmesh.license.v1 import Kind
+from edge.admission import Admission
+from edge.keys import accepted_protocol
+from edge.mesh import MESH, REQUEST_ID, Handler, Mesh
+from edge.relay import Relay
+from edge.requests import Action, Audio, End, Flush, ListenProtocol, Reconfigure, Reply
+from edge.sockets import close_socket, first_error, open_socket, send_json
+
+log = logs.get_logger()
+
+# Decoding more than this at once would keep other sockets waiting.
+_INLINE_BYTES = 64 * 1024
+
+ProtocolFactory = Callable[[web.Request], ListenProtocol]
+
+
+def listen_stream_handler(dialect: str, factory: ProtocolFactory) -> Handler:
+    """The request handler of a streaming dialect; what is wrong before the upgrade is an HTTP answer."""
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        mesh = request.app[MESH]
+        mesh.key_of(request)  # 401 before any other complaint
+        protocol = factory(request)
+        mesh.health.require("asr")
+        external_id = request.query.get("external_session_id", "")
+        async with mesh.admit(request, Kind.LISTEN_STREAM, dialect, external_id) as admission:
+            connection = ListenConnection(mesh, request, protocol, admission)
+            try:
+                socket = await open_socket(request, mesh.settings, accepted_protocol(request.headers))
+                metrics.edge_open_sockets.add(1, {"dialect": dialect})
+                try:
+                    await connection.run(socket)
+                finally:
+                    metrics.edge_open_sockets.add(-1, {"dialect": dialect})
+            finally:
+                connection.close()
+        return socket
+
+    return handle
+
+
+class ListenConnection:
+    """One client: reads its frames, writes its events."""
+
+    def __init__(
+        self, mesh: Mesh, request: web.Request, protocol: ListenProtocol, admission: Admission
+    ) -> None:
+        self._mesh, self._protocol, self._admission = mesh, protocol, admission
+        self._request_id = request[REQUEST_ID]
+        self._options = mesh.fit_listen(protocol.options)
+        self._decoder = self._open_decoder()
+        self._relays: asyncio.Queue[Relay | None] = asyncio.Queue()
+        self._relay: Relay | None = None
+        self._ended = False
+        self._offset_ms = 0  # where the present recogniser stream begins
+        self._audio_ms_before = 0  # of decoders that were replaced
+
+    def close(self) -> None:
+        """Lets go of the decoder and writes down what was heard."""
+        self._admission.audio_ms = self._audio_ms_before + self._decoder.decoded_ms
+        self._admission.used = self._options.features
+        self._decoder.close()
+
+    async def run(self, socket: web.WebSocketResponse) -> None:
+        """Serves the client until one side is done; never raises what the client can be told."""
+        self._socket = socket
+        error: VoxmeshError | None = None
+        try:
+            for message in self._protocol.opened():
+                await self._send(message)
+            async with asyncio.TaskGroup() as group:
+                reader = group.create_task(self._read(), name="listen read")
+                group.create_task(self._write(reader), name="listen write")
+        except BaseExceptionGroup as caught:
+            error = first_error(caught)
+        except VoxmeshError as caught:
+            error = caught
+        if error is None:
+            await close_socket(socket, WSCloseCode.OK, "")
+            return
+        self._admission.status = error.http
+        if isinstance(error, Cancelled):  # the client is gone
+            await close_socket(socket, WSCloseCode.GOING_AWAY, "")
+            return
+        log.info("stream_failed", request_id=self._request_id, code=error.code)
+        with suppress(VoxmeshError):  # the client may be gone as well
+            for message in self._protocol.failed(error):
+                await self._send(message)
+        reason = self._protocol.close_reason if isinstance(error, _Idle) else error.message
+        await close_socket(socket, error.ws_close, reason)
+
+    async def _read(self) -> None:
+        idle_s = self._protocol.idle_s or self._mesh.settings.listen_idle_s
+        while True:
+            try:
+                frame = await self._socket.receive(timeout=None if self._ended else idle_s)
+            except TimeoutError:
+                raise _Idle(f"no audio or message for {idle_s:g} s") from None
+            if frame.type == WSMsgType.BINARY:
+                actions = self._protocol.binary(frame.data)
+            elif frame.type == WSMsgType.TEXT:
+                actions = self._protocol.text(frame.data)
+            else:  # closed, closing, or broken: all of them flush
+                await self._end()
+                return
+            for action in actions:
+                await self._act(action)
+
+    async def _act(self, action: Action) -> None:
+        if isinstance(action, Reply):
+            await self._send(action.message)
+        elif self._ended:
+            return  # the client said that it was done
+        elif isinstance(action, Audio):
+            await self._hear(action.data)
+        elif isinstance(action, Flush):
+            self._current().flush()
+        elif isinstance(action, End):
+            await self._end()
+        elif isinstance(action, Reconfigure):
+            await self._reconfigure(action)
+
+    async def _hear(self, data: bytes) -> None:
+        if len(data) > _INLINE_BYTES:
+            pcm = await asyncio.to_thread(self._decoder.feed, data)
+        else:
+            pcm = self._decoder.feed(data)
+        if pcm:
+            await self._current().send(pcm)
+
+    async def _end(self) -> None:
+        if self._ended:
+            return
+        self._ended = True
+        rest = await asyncio.to_thread(self._decoder.finish)
+        self._protocol.ending()
+        relay = self._current()
+        if rest:
+            await relay.send(rest)
+        relay.end()
+        self._relays.put_nowait(None)
+
+    async def _reconfigure(self, action: Reconfigure) -> None:
+        offset_ms = 0
+        if self._relay is not None:
+            rest = await asyncio.to_thread(self._decoder.finish)
+            if rest:
+                await self._relay.send(rest)
+            offset_ms = self._relay.position_ms
+            self._relay.end()
+            self._relay = None
+        self._audio_ms_before += self._decoder.decoded_ms
+        self._decoder.close()
+        self._options = self._mesh.fit_listen(action.options)
+        self._decoder = self._open_decoder()
+        self._offset_ms = offset_ms
+
+    def _current(self) -> Relay:
+        if self._relay is None:
+            self._relay = Relay(
+                self._mesh.asr,
+                self._options,
+                channels=self._decoder.channels,
+                offset_ms=self._offset_ms,
+                metadata=(("x-request-id", self._request_id),),
+            )
+            self._relays.put_nowait(self._relay)
+        return self._relay
+
+    def _open_decoder(self) -> Decoder:
+        return Decoder(
+            self._options.format,
+            keep_channels=self._options.multichannel,
+            max_ms=self._admission.limits.max_audio_ms,
+        )
+
+    async def _write(self, reader: "asyncio.Task[None]") -> None:
+        async for response in self._events():
+            for message in self._protocol.event(response):
+                await self._send(message)
+        # The summary was the last word: the socket closes, which also ends the reader.
+        await close_socket(self._socket, WSCloseCode.OK, "")
+        reader.cancel()
+
+    async def _events(self) -> AsyncIterator[RecognizeResponse]:
+        relay = await self._relays.get()
+        while relay is not None:
+            following: Relay | None = None
+            async with aclosing(relay.events()) as events:
+                async for event in self._in_time(events):
+                    if event.summary is not None:
+                        following = await self._relays.get()
+                        if following is not None:
+                            break  # only the last stream's summary is the client's
+                    yield event
+            relay = following
+
+    async def _in_time(self, events: AsyncIterator[RecognizeResponse]) -> AsyncIterator[RecognizeResponse]:
+        """The events; once the client is done, each has to come within the time for last words."""
+        while True:
+            waiting = asyncio.ensure_future(anext(events, None))
+            try:
+                while not waiting.done():
+                    limit_s = self._mesh.settings.last_words_s
+                    ended = self._ended
+                    await asyncio.wait({waiting}, timeout=limit_s)
+                    if not waiting.done() and ended:
+                        raise Unavailable("the recogniser did not finish in time")
+                event = waiting.result()
+            finally:
+                if not waiting.done():
+                    waiting.cancel()
+                    await asyncio.wait({waiting})
+            if event is None:
+                return
+            yield event
+
+    async def _send(self, message: dict[str, object]) -> None:
+        await send_json(self._socket, message, self._mesh.settings.slow_client_s)
+
+
+class _Idle(DeadlineExceeded):
+    """The client fell silent."""

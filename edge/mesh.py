@@ -1,0 +1,73 @@
+"""What every handler needs: settings, clients of the services, the state of the mesh."""
+
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, replace
+from typing import Any
+
+from aiohttp import web
+
+from common.clients import AsrClient, SessionClient, TtsClient
+from common.errors import Unauthenticated
+from common.pb.voxmesh.license.v1 import Kind
+from edge.admission import Admission, admit
+from edge.fetch import Fetcher
+from edge.health import Health
+from edge.keys import find_key
+from edge.requests import ListenOptions, SpeakOptions
+from edge.settings import EdgeSettings
+from edge.voices import resolve_voice
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+VERSION = "0.1.0"
+REQUEST_ID: web.RequestKey[str] = web.RequestKey("request_id", str)
+
+
+@dataclass(slots=True)
+class Mesh:
+    """The edge's side of the mesh."""
+
+    settings: EdgeSettings
+    channel: Any  # the one channel to the sidecar
+    asr: AsrClient
+    tts: TtsClient
+    session: SessionClient
+    fetcher: Fetcher
+    health: Health
+
+    def key_of(self, request: web.Request) -> str:
+        """The caller's key; raises Unauthenticated."""
+        try:
+            return find_key(request.headers, request.query)
+        except Unauthenticated:
+            if self.settings.anonymous and self.settings.license_key:
+                return self.settings.license_key
+            raise
+
+    def admit(
+        self, request: web.Request, kind: Kind, dialect: str, external_id: str = ""
+    ) -> AbstractAsyncContextManager[Admission]:
+        """Lets a request in for its length; see `edge.admission.admit`."""
+        return admit(
+            self.session,
+            key=self.key_of(request),
+            kind=kind,
+            dialect=dialect,
+            request_id=request[REQUEST_ID],
+            external_id=external_id,
+            timeout_s=self.settings.admission_timeout_s,
+        )
+
+    def fit_listen(self, options: ListenOptions) -> ListenOptions:
+        """Foreign model names ("nova-3", "pulse", "whisper-1") mean: choose. Ours mean what they say."""
+        known = {model.name for model in self.health.models}
+        return options if options.model in known else replace(options, model="")
+
+    def fit_speak(self, options: SpeakOptions) -> SpeakOptions:
+        """Stock voice names of other vendors become the default voice; an unknown one is refused by the service."""
+        names = [voice.name for voice in self.health.voices]
+        return replace(options, voice=resolve_voice(options.voice, names))
+
+
+MESH: web.AppKey[Mesh] = web.AppKey("mesh", Mesh)

@@ -1,0 +1,65 @@
+"""Settings of the edge."""
+
+from typing import ClassVar
+
+from pydantic import AliasChoices, Field
+
+from common.settings import ServiceSettings
+
+MIB = 1024 * 1024
+
+
+class EdgeSettings(ServiceSettings):
+    """Ports, addresses and limits; a licence may set narrower limits of its own."""
+
+    service: ClassVar[str] = "edge"
+    prefixes: ClassVar[tuple[str, ...]] = ("VOXMESH_", "EDGE_")
+
+    port: int = Field(7100, ge=0, le=65535, validation_alias=AliasChoices("PORT", "API_SERVER_PORT"))
+    # Where the services are is the sidecar's business; these two only make the start lines tell the truth.
+    asr_base_url: str = Field("", validation_alias=AliasChoices("LIGHTNING_ASR_BASE_URL", "ASR_BASE_URL"))
+    license_base_url: str = Field("", validation_alias="API_BASE_URL")
+    required_services: str = Field(
+        "asr,tts,license,session",
+        pattern="^(asr|tts|license|session)(,(asr|tts|license|session))*$",
+        validation_alias="EDGE_REQUIRED_SERVICES",
+        description="services without which /health says unhealthy",
+    )
+    # Lets requests without a key in as the installation itself, with LICENSE_KEY.
+    anonymous: bool = Field(False, validation_alias="EDGE_ANONYMOUS")
+    cors_origins: str = Field("", validation_alias="EDGE_CORS_ORIGINS", description="comma list, or *")
+
+    max_request_mb: int = Field(100, ge=1, le=4096, validation_alias="EDGE_MAX_REQUEST_MB")
+    max_audio_s: int = Field(7_200, ge=1, validation_alias="EDGE_MAX_AUDIO_S")
+    max_text_chars: int = Field(100_000, ge=1, validation_alias="EDGE_MAX_TEXT_CHARS")
+    request_timeout_s: float = Field(1_800, gt=0, validation_alias="EDGE_REQUEST_TIMEOUT_S")
+    body_timeout_s: float = Field(
+        60, gt=0, validation_alias="EDGE_BODY_TIMEOUT_S", description="between two reads"
+    )
+    admission_timeout_s: float = Field(5, gt=0, validation_alias="EDGE_ADMISSION_TIMEOUT_S")
+
+    max_frame_kb: int = Field(2_048, ge=64, validation_alias="EDGE_MAX_FRAME_KB")
+    heartbeat_s: float = Field(20, gt=0, validation_alias="EDGE_HEARTBEAT_S")
+    listen_idle_s: float = Field(300, gt=0, validation_alias="EDGE_LISTEN_IDLE_S")
+    speak_idle_s: float = Field(60, gt=0, validation_alias="EDGE_SPEAK_IDLE_S")
+    slow_client_s: float = Field(30, gt=0, validation_alias="EDGE_SLOW_CLIENT_S")
+    last_words_s: float = Field(
+        30, gt=0, validation_alias="EDGE_LAST_WORDS_S", description="wait after the end"
+    )
+
+    fetch_timeout_s: float = Field(60, gt=0, validation_alias="EDGE_FETCH_TIMEOUT_S")
+    fetch_private: bool = Field(
+        False, validation_alias="EDGE_FETCH_PRIVATE", description="urls into private networks"
+    )
+
+    @property
+    def max_request_bytes(self) -> int:
+        return self.max_request_mb * MIB
+
+    @property
+    def max_audio_ms(self) -> int:
+        return self.max_audio_s * 1000
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        return tuple(self.required_services.split(","))

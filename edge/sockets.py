@@ -1,0 +1,78 @@
+"""WebSocket habits shared by all dialects."""
+
+import asyncio
+from collections.abc import Awaitable
+from contextlib import suppress
+
+from aiohttp import web
+
+from common import logs
+from common.errors import Cancelled, Internal, VoxmeshError
+from edge.mesh import REQUEST_ID
+from edge.settings import EdgeSettings
+from edge.values import Json, dumps
+
+log = logs.get_logger()
+
+CLOSE_TIMEOUT_S = 5.0
+MAX_REASON_BYTES = 120  # a closing frame holds 123
+
+
+async def open_socket(
+    request: web.Request, settings: EdgeSettings, protocols: tuple[str, ...]
+) -> web.WebSocketResponse:
+    """Upgrades. Compression is off: audio does not shrink, and time is what it would cost."""
+    socket = web.WebSocketResponse(
+        timeout=CLOSE_TIMEOUT_S,
+        autoclose=False,  # a client that closes still gets its last words first
+        heartbeat=settings.heartbeat_s,
+        protocols=protocols,
+        compress=False,
+        max_msg_size=settings.max_frame_kb * 1024,
+    )
+    socket.headers["x-request-id"] = request[REQUEST_ID]
+    socket.headers["dg-request-id"] = request[REQUEST_ID]
+    await socket.prepare(request)
+    return socket
+
+
+async def send_json(socket: web.WebSocketResponse, message: Json, timeout_s: float) -> None:
+    """Sends a text frame; raises Cancelled when the client is gone or does not read for `timeout_s`."""
+    await _send(socket.send_str(dumps(message)), timeout_s)
+
+
+async def send_bytes(socket: web.WebSocketResponse, data: bytes, timeout_s: float) -> None:
+    """Sends a binary frame; raises Cancelled like send_json."""
+    await _send(socket.send_bytes(data), timeout_s)
+
+
+async def _send(sending: Awaitable[None], timeout_s: float) -> None:
+    try:
+        async with asyncio.timeout(timeout_s):
+            await sending
+    except (ConnectionError, RuntimeError):
+        raise Cancelled("the client is gone") from None
+    except TimeoutError:
+        raise Cancelled("the client does not read") from None
+
+
+async def close_socket(socket: web.WebSocketResponse, code: int, reason: str) -> None:
+    """Closes with a code and a reason that fits."""
+    short = reason.encode()[:MAX_REASON_BYTES].decode(errors="ignore").encode()
+    with suppress(ConnectionError, RuntimeError):
+        await socket.close(code=code, message=short)
+
+
+def first_error(group: BaseExceptionGroup[BaseException]) -> VoxmeshError:
+    """The error that ended a connection's tasks; what nobody expected is ours."""
+    known, unknown = group.split(VoxmeshError)
+    if unknown is not None:
+        for error in unknown.exceptions:
+            log.error("connection_crashed", exc_info=error)
+        return Internal("internal error")
+    assert known is not None
+    leaf: BaseException = known
+    while isinstance(leaf, BaseExceptionGroup):
+        leaf = leaf.exceptions[0]
+    assert isinstance(leaf, VoxmeshError)
+    return leaf

@@ -1,0 +1,64 @@
+"""A session service with a handful of keys."""
+
+import time
+from dataclasses import dataclass, field
+
+from common.errors import AtCapacity, LicenseExpired, RateLimited, Unauthenticated
+from common.pb.voxmesh.license.v1 import Limits
+from common.pb.voxmesh.session.v1 import (
+    CloseRequest,
+    CloseResponse,
+    ListRequest,
+    ListResponse,
+    OpenRequest,
+    OpenResponse,
+    RenewRequest,
+    RenewResponse,
+    SessionServiceBase,
+)
+
+LIMITS = {
+    "good": Limits(),
+    "small": Limits(max_request_bytes=10_000, requests_per_minute=60),
+    "short": Limits(max_audio_ms=1_000),
+}
+
+
+@dataclass
+class FakeSessions(SessionServiceBase):
+    """Remembers who came in, and what they had used when they left."""
+
+    lifetime_ms: int = 60_000
+    opened: list[OpenRequest] = field(default_factory=list)
+    closed: list[CloseRequest] = field(default_factory=list)
+    renewed: int = 0
+
+    async def open(self, message: OpenRequest) -> OpenResponse:
+        if message.key == "expired":
+            raise LicenseExpired("License expired", expires_at="2024-12-31T00:00:00Z")
+        if message.key == "busy":
+            raise AtCapacity("10 requests at once are allowed", retry_after_s=2)
+        if message.key == "fast":
+            raise RateLimited("Rate limit exceeded", retry_after_s=60)
+        if message.key not in LIMITS:
+            raise Unauthenticated("Invalid license key")
+        self.opened.append(message)
+        return OpenResponse(
+            session_id=f"s{len(self.opened)}",
+            lease_id=f"l{len(self.opened)}",
+            expires_ms=int(time.time() * 1000) + self.lifetime_ms,
+            limits=LIMITS[message.key],
+            key_id="k1",
+            requests_left=59,
+        )
+
+    async def renew(self, message: RenewRequest) -> RenewResponse:
+        self.renewed += 1
+        return RenewResponse(expires_ms=int(time.time() * 1000) + self.lifetime_ms)
+
+    async def close(self, message: CloseRequest) -> CloseResponse:
+        self.closed.append(message)
+        return CloseResponse()
+
+    async def list(self, message: ListRequest) -> ListResponse:
+        return ListResponse()
