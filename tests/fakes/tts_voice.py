@@ -23,7 +23,8 @@ class FakeSpeech:
 
 
 class FakeVoice:
-    """`steps` records every call: ("begin" or frames, number of clauses). `gate` closed holds the next step."""
+    """`steps` records every call: ("begin" or frames, number of clauses). `gate` closed holds the next step;
+    `hold_at` closes it when that many steps have been recorded."""
 
     hop_samples = HOP
 
@@ -34,6 +35,7 @@ class FakeVoice:
         self.gate = threading.Event()
         self.gate.set()
         self.entered = threading.Event()
+        self.hold_at: int | None = None
         self._step = step or (lambda: None)
 
     def check(self, clause: Clause) -> None:
@@ -57,6 +59,8 @@ class FakeVoice:
 
     def _enter(self, what: str | int, clauses: int) -> None:
         self.steps.append((what, clauses))
+        if len(self.steps) == self.hold_at:
+            self.gate.clear()
         self.entered.set()
         assert self.gate.wait(10), "a test left the gate closed"
         self._step()
