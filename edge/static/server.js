@@ -36,12 +36,8 @@ export function openSocket(path, query = {}) {
   return new WebSocket(url);
 }
 
-/** A browser does not tell why a socket was refused; a plain request with the same key does. Returns a Problem. */
+/** A browser does not tell why a socket was refused; a plain request with the same key may. Returns a Problem. */
 export async function whyRefused() {
-  try {
-    await get("/v1/models");
-    return new Problem("busy", "The server has no room for another stream now.", "Try again in a moment.");
-  } catch (problem) {
-    return problem;
-  }
+  const full = new Problem("busy", "The server takes no further stream now.", "Try again in a moment.");
+  return get("/v1/models").then(() => full, (problem) => (problem.kind === "server" ? full : problem));
 }

@@ -1,11 +1,11 @@
 // Speech over WebSocket /v1/speak/stream. The socket is opened ahead and kept, so that asking is one message.
 
-import { away } from "./problem.js";
 import { Problem } from "./problem.js";
 import { openSocket, whyRefused } from "./server.js";
 
 export const RATE_HZ = 24000;
 const SETTLE_MS = 600; // one context can end with several `complete` messages; the last is followed by silence
+const IDLE_SECONDS = "60"; // then the server closes the socket and its place is free
 const ANSWER_WAIT_MS = 20000;
 
 export class Speaker {
@@ -37,6 +37,7 @@ export class Speaker {
     job.cancel = () => this.cancel(job);
     this.job = job;
     const socket = this.prepare();
+    job.socket = socket;
     const request = {
       text,
       voice_id: voice || undefined,
@@ -63,23 +64,24 @@ export class Speaker {
   }
 
   open() {
-    const socket = openSocket("/v1/speak/stream", { timeout: "300" });
+    const socket = openSocket("/v1/speak/stream", { timeout: IDLE_SECONDS });
     let opened = false;
     socket.onopen = () => { opened = true; };
     socket.onmessage = ({ data }) => this.receive(socket, JSON.parse(data));
     socket.onclose = async ({ reason }) => {
-      const job = this.job;
+      const { job } = this;
       if (this.socket === socket) this.socket = null;
-      if (!job || job.socket === null) return;
+      if (job?.socket !== socket) return; // closed between requests, or left behind by one that was stopped
       if (job.finished) this.end(job, null);
-      else this.end(job, opened ? new Problem("server", job.refusal || reason || "The connection was lost while speaking.", "Press play to hear it again.") : ((await whyRefused()) ?? away()));
+      else if (!opened) this.end(job, await whyRefused());
+      else this.end(job, new Problem("server", reason || "The connection was lost while speaking.", "Press play to hear it again."));
     };
     return socket;
   }
 
   receive(socket, message) {
     const { job } = this;
-    if (!job || socket !== this.socket) return;
+    if (job?.socket !== socket) return;
     if (message.external_request_id && message.external_request_id !== job.id) return; // of something stopped before
     clearTimeout(job.timer);
     const id = message.request_id ?? "";

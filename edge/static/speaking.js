@@ -149,7 +149,7 @@ export function startSpeaking() {
     }
   });
   byId("speak").addEventListener("keydown", ({ key }) => key === "Escape" && stop());
-  for (const event of ["pointerenter", "focusin"]) byId("speak").addEventListener(event, () => speaker.prepare());
+  for (const event of ["pointerdown", "focusin"]) byId("speak").addEventListener(event, () => speaker.prepare()); // not on mere hovering: an open stream counts
   byId("pace").addEventListener("input", ({ target }) => { byId("pace-value").textContent = `${Number(target.value)}×`; });
   byId("wav").addEventListener("click", () => save(toWav(recorded, RATE_HZ), "speech.wav"));
   onKeyChange(() => {
