@@ -79,17 +79,10 @@ class FakeAsr(AsrServiceBase):
         buffer, at_ms, open_words = bytearray(), config.offset_ms, list[Word]()
         begun_ms, speaking = at_ms, False
 
-        def final(**how: bool) -> RecognizeResponse:
+        def final(*, speech_final: bool = False, from_flush: bool = False) -> RecognizeResponse:
             text = " ".join(word.text for word in open_words)
-            result = Result(
-                is_final=True,
-                text=text,
-                start_ms=begun_ms,
-                end_ms=at_ms,
-                confidence=0.9,
-                language="en",
-                **how,
-            )
+            result = Result(is_final=True, speech_final=speech_final, from_flush=from_flush, text=text)
+            result.start_ms, result.end_ms, result.confidence, result.language = begun_ms, at_ms, 0.9, "en"
             result.words = list(open_words) if config.word_times else []
             open_words.clear()
             return RecognizeResponse(result=result)

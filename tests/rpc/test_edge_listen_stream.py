@@ -81,7 +81,7 @@ async def test_finalize_keeps_the_socket_and_may_come_twice(edge: Edge) -> None:
         await send(socket, speech([1, 2]))
         await socket.send_json({"type": "finalize"})
         await socket.send_json({"type": "finalize"})
-        seen = []
+        seen: list[tuple[str, bool]] = []
         while len(seen) < 2:
             message = await socket.receive_json(timeout=5)
             if message["is_final"]:
@@ -148,7 +148,7 @@ async def test_services_killed_and_started_again(edge: Edge) -> None:
 
 async def test_audio_that_kills_every_worker_ends_with_an_error(edge: Edge) -> None:
     class Poison(set[int]):
-        def discard(self, number: int) -> None: ...
+        def discard(self, element: object) -> None: ...
 
     edge.asr.die_at_word = Poison({2})
     async with edge.http.ws_connect(PATH, headers=KEY) as socket:
@@ -192,7 +192,7 @@ async def test_what_is_wrong_is_said_before_the_upgrade(
     with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
         await edge.http.ws_connect(PATH + query, headers=headers)
     assert refused.value.status == status
-    assert "x-request-id" in refused.value.headers
+    assert refused.value.headers and "x-request-id" in refused.value.headers
 
 
 async def test_unknown_query_keys_are_ignored_and_sub_protocols_carry_keys(edge: Edge) -> None:
