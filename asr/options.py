@@ -76,16 +76,15 @@ def read_config(request: pb.RecognizeRequest | None, *, endpointing_ms: int, vad
         vad_threshold: default of the server.
 
     Raises:
-        MissingParameter: no config, or no format in it.
+        MissingParameter: no config.
         InvalidArgument: a value out of range, with the range in the message.
     """
     kind, config = which(request) if request is not None else ("", None)
     if kind != "config" or not isinstance(config, pb.RecognizeConfig):
         raise MissingParameter("the first message must hold the config")
-    if config.format is None:
-        raise MissingParameter("config.format is missing")
-    _within("format.encoding", int(config.format.encoding), 0, max(int(e) for e in Encoding))
-    _within("format.channels", config.format.channels, 0, 16)
+    layout = config.format or AudioFormat()  # a container that names its own format
+    _within("format.encoding", int(layout.encoding), 0, max(int(e) for e in Encoding))
+    _within("format.channels", layout.channels, 0, 16)
     _within("mode", int(config.mode), 0, int(pb.Mode.BATCH))
     _within("task", int(config.task), 0, int(pb.Task.TRANSLATE))
     if config.endpointing_ms is not None:
@@ -102,7 +101,7 @@ def read_config(request: pb.RecognizeRequest | None, *, endpointing_ms: int, vad
     if len(config.prompt) > MAX_PROMPT_CHARACTERS:
         raise InvalidArgument(f"prompt must have at most {MAX_PROMPT_CHARACTERS} characters")
     return Options(
-        format=config.format,
+        format=layout,
         batch=config.mode == pb.Mode.BATCH,
         model=config.model,
         language=_language(config.language),

@@ -73,6 +73,16 @@ class RunningMesh:
                 self._said.wait(left)
 
     @property
+    def auth(self) -> dict[str, str]:
+        """Headers with the key."""
+        return {"Authorization": f"Token {self.key}"}
+
+    @property
+    def ws_url(self) -> str:
+        """The edge, for WebSockets."""
+        return "ws" + self.url.removeprefix("http")
+
+    @property
     def pids(self) -> dict[str, int]:
         """The processes that run now."""
         note = json.loads((self.state_dir / "mesh.json").read_text())

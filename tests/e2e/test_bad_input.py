@@ -9,14 +9,14 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from tests.e2e.conftest import Mesh
+from tests.e2e.running import RunningMesh
 from tests.e2e.speech import clip
 
 TEXT_FILE = b"this is a shopping list, not audio\n" * 50
 
 
 @pytest.fixture
-async def http(mesh: Mesh) -> AsyncIterator[httpx.AsyncClient]:
+async def http(mesh: RunningMesh) -> AsyncIterator[httpx.AsyncClient]:
     async with httpx.AsyncClient(base_url=mesh.url, headers=mesh.auth, timeout=120) as client:
         yield client
         answer = await client.post("/v1/listen?language=en", content=clip().read_bytes())
@@ -32,7 +32,7 @@ def assert_refused(answer: httpx.Response, status: int, code: str) -> None:
 
 
 @pytest.mark.parametrize("header", [{}, {"Authorization": "Token wrong"}, {"Authorization": "Basic eDp5"}])
-async def test_no_key_or_a_wrong_one(header: dict[str, str], mesh: Mesh) -> None:
+async def test_no_key_or_a_wrong_one(header: dict[str, str], mesh: RunningMesh) -> None:
     async with httpx.AsyncClient(base_url=mesh.url, headers=header) as client:
         assert_refused(await client.post("/v1/listen", content=b"x"), 401, "INVALID_LICENSE")
         assert_refused(await client.post("/v1/speak", json={"text": "x"}), 401, "INVALID_LICENSE")

@@ -10,16 +10,16 @@ import av
 import pytest
 
 from tests.conftest import REPOSITORY
-from tests.e2e.conftest import Mesh
+from tests.e2e.running import RunningMesh
 from tests.e2e.speech import CLIP_TEXT, clip, normalise
 
 PROTOS = ["audio/v1/audio.proto", "asr/v1/asr.proto", "tts/v1/tts.proto"]
 
 
 def run(
-    command: list[str], folder: Path, mesh: Mesh, key: str, **environment: str
+    command: list[str], folder: Path, mesh: RunningMesh, key: str, **environment: str
 ) -> subprocess.CompletedProcess[str]:
-    env = {**os.environ, "VOXMESH_GRPC": mesh.grpc_address, "VOXMESH_KEY": key, **environment}
+    env = {**os.environ, "VOXMESH_GRPC": mesh.grpc, "VOXMESH_KEY": key, **environment}
     return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=120)
 
 
@@ -39,20 +39,20 @@ def stubs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_python(mesh: Mesh, stubs: Path, tmp_path: Path) -> None:
+def test_python(mesh: RunningMesh, stubs: Path, tmp_path: Path) -> None:
     command = [sys.executable, str(REPOSITORY / "examples" / "grpc_client.py"), str(clip())]
     assert_worked(run(command, tmp_path, mesh, mesh.key, PYTHONPATH=str(stubs)), tmp_path)
 
 
 @pytest.mark.parametrize("key", ["", "wrong"])
-def test_python_without_a_good_key(key: str, mesh: Mesh, stubs: Path, tmp_path: Path) -> None:
+def test_python_without_a_good_key(key: str, mesh: RunningMesh, stubs: Path, tmp_path: Path) -> None:
     command = [sys.executable, str(REPOSITORY / "examples" / "grpc_client.py"), str(clip())]
     done = run(command, tmp_path, mesh, key, PYTHONPATH=str(stubs))
     assert done.returncode == 1
     assert done.stderr.startswith("UNAUTHENTICATED")
 
 
-def test_node(mesh: Mesh, tmp_path: Path) -> None:
+def test_node(mesh: RunningMesh, tmp_path: Path) -> None:
     if not shutil.which("npm"):
         pytest.skip("Node.js and npm are not installed")
     # The example looks for proto/ beside its own folder.

@@ -5,6 +5,7 @@ import io
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import av
 import httpx
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
-from tests.e2e.conftest import Mesh
+from tests.e2e.running import RunningMesh
 from tests.e2e.speech import CLIP_TEXT, clip, normalise, pcm16k
 
 FRAME_MS = 100
@@ -24,7 +25,7 @@ def word_errors(reference: str, heard: str) -> float:
     return float(jiwer.wer(normalise(reference), normalise(heard)))
 
 
-async def test_multipart_upload(mesh: Mesh) -> None:
+async def test_multipart_upload(mesh: RunningMesh) -> None:
     async with httpx.AsyncClient(base_url=mesh.url, headers=mesh.auth, timeout=60) as http:
         answer = await http.post(
             "/v1/listen", files={"audio": clip().open("rb")}, data={"language": "en", "timestamps": "true"}
@@ -45,7 +46,7 @@ async def test_multipart_upload(mesh: Mesh) -> None:
     [("mp3", "libmp3lame", 44100), ("ogg", "libopus", 48000), ("flac", "flac", 22050), ("wav", "pcm_mulaw", 8000),
      ("mp4", "aac", 44100), ("webm", "libopus", 48000)],
 )  # fmt: skip
-async def test_any_format(container: str, codec: str, rate: int, mesh: Mesh) -> None:
+async def test_any_format(container: str, codec: str, rate: int, mesh: RunningMesh) -> None:
     async with httpx.AsyncClient(base_url=mesh.url, headers=mesh.auth, timeout=60) as http:
         answer = await http.post("/v1/listen?language=en", content=transcode(clip(), container, codec, rate))
     assert answer.status_code == 200, answer.text
@@ -55,7 +56,7 @@ async def test_any_format(container: str, codec: str, rate: int, mesh: Mesh) -> 
 def transcode(path: Path, container: str, codec: str, rate: int) -> bytes:
     out = io.BytesIO()
     with av.open(str(path)) as source, av.open(out, "w", format=container) as sink:
-        stream = sink.add_stream(codec, rate=rate, layout="mono")
+        stream: Any = sink.add_stream(codec, rate=rate, layout="mono")
         resampler = av.AudioResampler(stream.format, "mono", rate)
         fifo = av.AudioFifo()
         for frame in source.decode(audio=0):
@@ -76,7 +77,7 @@ async def send_in_real_time(socket: ClientConnection, pcm: bytes) -> None:
         await socket.send(pcm[offset : offset + FRAME_BYTES])
 
 
-async def test_streaming_gives_interims_while_it_plays_and_the_same_words(mesh: Mesh) -> None:
+async def test_streaming_gives_interims_while_it_plays_and_the_same_words(mesh: RunningMesh) -> None:
     pcm = pcm16k(clip())
     url = f"{mesh.ws_url}/v1/listen/stream?language=en&sample_rate=16000&encoding=linear16"
     events: list[dict[str, object]] = []
@@ -103,7 +104,7 @@ async def test_streaming_gives_interims_while_it_plays_and_the_same_words(mesh: 
     assert word_errors(CLIP_TEXT, finals) == 0
 
 
-async def test_silence_has_no_words(mesh: Mesh) -> None:
+async def test_silence_has_no_words(mesh: RunningMesh) -> None:
     quiet = (np.random.default_rng(7).normal(0, 30, 16000 * 20)).astype("<i2").tobytes()
     async with httpx.AsyncClient(base_url=mesh.url, headers=mesh.auth, timeout=60) as http:
         query = "/v1/listen?encoding=linear16&sample_rate=16000"
@@ -113,7 +114,7 @@ async def test_silence_has_no_words(mesh: Mesh) -> None:
 
 
 @pytest.mark.parametrize("cut_ms", [0, 50, 330])
-async def test_words_right_before_the_close_arrive(cut_ms: int, mesh: Mesh) -> None:
+async def test_words_right_before_the_close_arrive(cut_ms: int, mesh: RunningMesh) -> None:
     """Sent faster than real time and closed at once: nothing may be lost with the socket."""
     pcm = pcm16k(clip())
     url = f"{mesh.ws_url}/v1/listen/stream?language=en"

@@ -11,13 +11,13 @@ import jiwer
 import pytest
 from websockets.asyncio.client import connect
 
-from tests.e2e.conftest import Mesh
+from tests.e2e.running import RunningMesh
 from tests.e2e.speech import normalise
 
 SENTENCE = "Good morning, your order will arrive on Friday afternoon."
 
 
-async def heard(mesh: Mesh, audio: bytes, query: str = "") -> str:
+async def heard(mesh: RunningMesh, audio: bytes, query: str = "") -> str:
     async with httpx.AsyncClient(base_url=mesh.url, headers=mesh.auth, timeout=60) as http:
         answer = await http.post(f"/v1/listen?language=en{query}", content=audio)
     assert answer.status_code == 200, answer.text
@@ -28,7 +28,7 @@ def assert_says(text: str, transcript: str) -> None:
     assert jiwer.wer(normalise(text), normalise(transcript)) <= 0.12, transcript
 
 
-async def test_speak_is_heard_back(mesh: Mesh) -> None:
+async def test_speak_is_heard_back(mesh: RunningMesh) -> None:
     async with httpx.AsyncClient(base_url=mesh.url, headers=mesh.auth, timeout=60) as http:
         answer = await http.post("/v1/speak", json={"text": SENTENCE, "voice": "en_US-joe-medium"})
     assert answer.status_code == 200, answer.text
@@ -37,7 +37,7 @@ async def test_speak_is_heard_back(mesh: Mesh) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["mp3", "opus", "flac", "aac"])
-async def test_compressed_formats(encoding: str, mesh: Mesh) -> None:
+async def test_compressed_formats(encoding: str, mesh: RunningMesh) -> None:
     async with httpx.AsyncClient(base_url=mesh.url, headers=mesh.auth, timeout=60) as http:
         answer = await http.post(f"/v1/speak?encoding={encoding}", json={"text": SENTENCE})
     assert answer.status_code == 200, answer.text
@@ -46,7 +46,7 @@ async def test_compressed_formats(encoding: str, mesh: Mesh) -> None:
     assert_says(SENTENCE, await heard(mesh, answer.content))
 
 
-async def test_telephone_audio(mesh: Mesh) -> None:
+async def test_telephone_audio(mesh: RunningMesh) -> None:
     query = "encoding=mulaw&container=none&sample_rate=8000"
     async with httpx.AsyncClient(base_url=mesh.url, headers=mesh.auth, timeout=60) as http:
         answer = await http.post(f"/v1/speak?{query}", json={"text": SENTENCE})
@@ -54,7 +54,7 @@ async def test_telephone_audio(mesh: Mesh) -> None:
     assert_says(SENTENCE, await heard(mesh, answer.content, "&encoding=mulaw&sample_rate=8000"))
 
 
-async def test_a_long_text_begins_to_play_before_it_is_done(mesh: Mesh) -> None:
+async def test_a_long_text_begins_to_play_before_it_is_done(mesh: RunningMesh) -> None:
     text = " ".join([SENTENCE] * 12)
     arrivals: list[float] = []
     loop = asyncio.get_running_loop()
@@ -69,7 +69,7 @@ async def test_a_long_text_begins_to_play_before_it_is_done(mesh: Mesh) -> None:
     assert arrivals[0] < arrivals[-1] / 3
 
 
-async def test_the_speak_socket_streams_and_completes(mesh: Mesh) -> None:
+async def test_the_speak_socket_streams_and_completes(mesh: RunningMesh) -> None:
     async with connect(f"{mesh.ws_url}/v1/speak/stream", additional_headers=mesh.auth) as socket:
         await socket.send(
             json.dumps(
