@@ -85,7 +85,8 @@ def describe(event: Event) -> str:
 def _welcome(fields: dict[str, Any]) -> str:
     url, key = fields["url"], fields["key"]
     authorised = f'-H "Authorization: Token {key}"'
-    body = '{"text": "Hello from my own machine.", "voice": "default", "output_format": "wav"}'
+    said = {"text": "Hello from my own machine.", "voice": fields["voice"], "output_format": "wav"}
+    body = json.dumps(said)
     lines = [
         "",
         f"[green]✓[/green] [bold]Voxmesh is up[/bold] after {fields['took_s']:.1f} s",

@@ -75,9 +75,10 @@ def voices(url: UrlOption = "", key: KeyOption = "", state: StateOption = None) 
     """List the voices of the running mesh."""
     target = find(url, key, state)
     with explained(target):
-        answer = check(httpx.get(f"{target.url}/v1/voices", headers=target.headers, timeout=10))
-    table = Table("voice", "language", "rate", "speakers", "quality", "engine", box=None, header_style="dim")
+        path = "/waves/v1/lightning-v3.1/get_voices"
+        answer = check(httpx.get(f"{target.url}{path}", headers=target.headers, timeout=10))
+    table = Table("voice", "name", "languages", box=None, header_style="dim")
     for found in answer.json()["voices"]:
-        names = ("name", "language", "sample_rate_hz", "speakers", "quality", "engine")
-        table.add_row(*(str(found.get(name, "")) for name in names))
+        languages = ", ".join(found.get("tags", {}).get("language", []))
+        table.add_row(str(found["voiceId"]), str(found.get("displayName", "")), languages)
     Console().print(table)

@@ -22,6 +22,7 @@ from cli.plan import EDGE_PORT, GRACE_S, LOOPBACK, Ports, Wishes, places, progra
 from cli.ports import taken_ports
 from cli.supervisor import Hopeless, Supervisor
 from common.state import make_private_dir, read_license_key
+from common.weights import catalog
 from envoy.binary import begin_drain, find_envoy
 from envoy.render import write
 from envoy.sidecar import PUBLIC_GRPC_PORT, Endpoint
@@ -172,8 +173,17 @@ class Mesh:
         await is_up.wait()
         key = os.environ.get("LICENSE_KEY") or read_license_key(self.wishes.state_dir) or ""
         took = round(time.monotonic() - begin, 1)
-        fields = {"url": self._url, "grpc": self._grpc, "key": key, "took_s": took, "pids": supervisor.pids}
-        self.tell(Event("up", fields={**fields, "state_dir": str(self.wishes.state_dir)}))
+        where = {"url": self._url, "grpc": self._grpc, "state_dir": str(self.wishes.state_dir)}
+        use = {"key": key, "voice": self._voice}
+        self.tell(Event("up", fields={**where, **use, "took_s": took, "pids": supervisor.pids}))
+
+    @property
+    def _voice(self) -> str:
+        """A voice that this mesh has, for the line that shows how to speak."""
+        chosen = (self.wishes.voice or os.environ.get("TTS_VOICES", "")).split(",")[0].strip()
+        if chosen and ":" not in chosen:
+            return chosen
+        return next(name for name, entry in catalog().items() if entry.kind == "tts")
 
     @property
     def _url(self) -> str:

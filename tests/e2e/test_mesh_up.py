@@ -52,7 +52,7 @@ def test_the_health_answer_names_its_parts(mesh: RunningMesh) -> None:
 def test_the_key_is_private_and_works(mesh: RunningMesh) -> None:
     file = mesh.state_dir / "license.key"
     assert file.stat().st_mode & 0o077 == 0
-    body = {"text": "Hello.", "voice": "default", "output_format": "wav"}
+    body = {"text": "Hello.", "voice": "en_US-joe-medium", "output_format": "wav"}
     without = httpx.post(f"{mesh.url}/v1/speak", json=body)
     assert without.status_code == 401
     headers = {"Authorization": f"Token {mesh.key}"}

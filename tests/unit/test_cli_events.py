@@ -12,6 +12,7 @@ UP = {
     "key": "KEY",
     "took_s": 8.0,
     "state_dir": "/s",
+    "voice": "joe",
 }
 
 
