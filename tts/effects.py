@@ -7,8 +7,8 @@ from common.codec.resample import Resampler
 from common.codec.samples import float_to_int16
 
 SEMITONES = 12
-# Above this the gain bends towards full scale, so that loud speech saturates softly instead of clipping.
-LIMIT_KNEE = 0.8
+# Above the knee the gain bends towards the ceiling, so that loud speech saturates softly instead of clipping.
+LIMIT_KNEE, CEILING = 0.8, 0.98
 
 
 def pitch_ratio(semitones: float) -> float:
@@ -40,11 +40,11 @@ class Shaper:
 
 
 def soft_limit(pcm: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Leaves samples up to the knee as they are and bends louder ones into the room below full scale."""
+    """Leaves samples up to the knee as they are and bends louder ones into the room below the ceiling."""
     size = np.abs(pcm)
     if not len(pcm) or float(size.max()) <= LIMIT_KNEE:
         return pcm
-    room = np.float32(1 - LIMIT_KNEE)
+    room = np.float32(CEILING - LIMIT_KNEE)
     bent = LIMIT_KNEE + room * np.tanh((size - LIMIT_KNEE) / room)
     limited: npt.NDArray[np.float32] = np.where(size > LIMIT_KNEE, np.copysign(bent, pcm), pcm).astype(
         np.float32

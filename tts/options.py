@@ -86,7 +86,7 @@ def which_message(request: pb.SynthesizeRequest | None) -> tuple[str, object]:
         raise InvalidArgument("the stream ended before its first message")
     try:
         kind, value = betterproto2.which_one_of(request, "message")
-    except ValueError:
+    except RuntimeError:  # several
         kind, value = "", None
     if kind == "config" and isinstance(value, pb.SynthesizeConfig):
         return kind, value

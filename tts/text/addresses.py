@@ -2,6 +2,8 @@
 
 import re
 
+from tts.text.numbers import cardinal, digits
+
 _SCHEME = re.compile(r"^[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _EMAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
 # Labels of two or more characters, so that "U.S" and "e.g" are not names; "end.Next" is a missing space.
@@ -28,7 +30,7 @@ def _spell(address: str) -> str:
     spoken = []
     for piece in re.findall(r"[^\W\d_]+|\d+|[^\w\s]|_", address):
         if piece.isdecimal():
-            spoken.append(" ".join(piece) if len(piece) > 2 or piece.startswith("0") else piece)
+            spoken.append(digits(piece) if len(piece) > 2 or piece.startswith("0") else cardinal(piece))
         else:
             spoken.append(_NAMES.get(piece, piece))
     return " ".join(spoken)
