@@ -1,5 +1,8 @@
 """Envoy's question for every call on the public gRPC listener: may it pass?"""
 
+import base64
+import json
+
 from common import metrics
 from common.errors import PermissionDenied, Unauthenticated, VoxmeshError
 from common.pb.envoy.service.auth.v3 import (
@@ -14,6 +17,7 @@ from common.pb.envoy.service.auth.v3 import (
     OkHttpResponse,
     Status,
 )
+from common.rpc import ERROR_METADATA
 from license.gate import Gate
 from license.keys import License
 from license.leases import LeaseTable
@@ -83,11 +87,18 @@ def _passed(key_id: str | None) -> CheckResponse:
 
 
 def _denied(error: VoxmeshError) -> CheckResponse:
-    headers = [_header("x-voxmesh-error", error.code)]
+    code = _GRPC_CODES.get(error.grpc, _GRPC_CODES["INTERNAL"])
+    payload = {"code": error.code, "retry_after_s": error.retry_after_s, "details": error.details}
+    headers = [
+        # Envoy would derive the gRPC status from the HTTP one, and call "too many requests" UNAVAILABLE.
+        _header("grpc-status", str(code)),
+        _header(ERROR_METADATA, base64.b64encode(json.dumps(payload).encode()).decode()),
+        _header("x-voxmesh-error", error.code),
+    ]
     if error.retry_after_s is not None:
         headers.append(_header("retry-after", str(max(1, round(error.retry_after_s)))))
     answer = DeniedHttpResponse(status=HttpStatus(code=error.http), headers=headers, body=error.message)
-    return CheckResponse(Status(_GRPC_CODES.get(error.grpc, 13), error.message), denied_response=answer)
+    return CheckResponse(Status(code, error.message), denied_response=answer)
 
 
 def _header(name: str, value: str) -> HeaderValueOption:

@@ -2,11 +2,13 @@
 
 import asyncio
 import sys
+from contextlib import suppress
 
 from common import logs, metrics
 from common.clients import LicenseClient, open_channel
 from common.errors import VoxmeshError
 from common.ops import Readiness
+from common.pb.voxmesh.license.v1 import ValidateRequest
 from common.server import serve, start_process
 from common.settings import EXIT_BAD_SETTINGS, load
 from session.outbox import Outbox
@@ -43,7 +45,7 @@ async def run(settings: SessionSettings) -> None:
         SessionService(license_, registry, outbox, report_wait_s=settings.report_wait_s),
         settings=settings,
         ready=ready,
-        background=[_announce(settings.port), outbox.run(), _watch(store, registry)],
+        background=[_announce(settings.port), _connect(license_), outbox.run(), _watch(store, registry)],
         on_stop=stop,
         health_details=lambda: {
             "redis": "healthy" if store.available else "unavailable",
@@ -54,6 +56,12 @@ async def run(settings: SessionSettings) -> None:
 
 async def _announce(port: int) -> None:
     logs.announce(f"✓ Server listening on port {port}")
+
+
+async def _connect(license_: LicenseClient) -> None:
+    """Connects before the first request needs it; without the licence service there is nothing to do yet."""
+    with suppress(VoxmeshError):
+        await license_.validate(ValidateRequest(), timeout=REPORT_TIMEOUT_S)
 
 
 async def _watch(store: Store, registry: Registry) -> None:

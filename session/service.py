@@ -80,7 +80,7 @@ class SessionService(SessionServiceBase):
             external_id=message.external_id,
         )
         await self._registry.write(record, lease.expires_ms)
-        log.info("session_opened", session_id=session_id, request_id=message.request_id, key_id=lease.key_id)
+        log.debug("session_opened", session_id=session_id, key_id=lease.key_id)
         return OpenResponse(
             session_id=session_id,
             expires_ms=lease.expires_ms,
@@ -116,6 +116,13 @@ class SessionService(SessionServiceBase):
                 group.create_task(self._release(lease_id))
         if message.usage is not None:
             await self._report(message, record)
+        log.info(
+            "session_closed",
+            session_id=message.session_id,
+            key_id=record.key_id if record else "",
+            lasted_ms=unix_ms() - record.started_ms if record else None,
+            status=message.usage.status if message.usage is not None else None,
+        )
         return CloseResponse()
 
     async def list(self, message: ListRequest) -> ListResponse:
@@ -152,9 +159,13 @@ async def _patiently(call: Callable[[], Awaitable[_T]]) -> _T:
         wait=wait_exponential(multiplier=0.1, max=0.5) + wait_random(0, 0.1),
         reraise=True,
     )
-    async for attempt in retrying:
-        with attempt:
-            return await call()
+    try:
+        async for attempt in retrying:
+            with attempt:
+                return await call()
+    except (Unavailable, DeadlineExceeded) as error:
+        # What the transport says of it names addresses, which are nobody's business outside.
+        raise Unavailable("The license service does not answer at the moment.") from error
     raise AssertionError("tenacity ends with a result or raises")
 
 
