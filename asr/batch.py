@@ -8,11 +8,12 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from asr.checkpoints import Checkpoint
 from asr.events import Event, Progress, Tally, Transcript
 from asr.guard import Heard, plausible
 from asr.ingest import Ingest
 from asr.language import VOTERS, LanguageVote
-from asr.model import SAMPLE_RATE_HZ, DecodeRequest, DecodeResult, Pcm, Recogniser
+from asr.model import SAMPLE_RATE_HZ, DecodeRequest, DecodeResult, Pcm
 from asr.options import read_message
 from asr.segment import SAMPLES_PER_MS, Segment, Segmenter, SegmentLimits
 from asr.stitch import join, place
@@ -43,13 +44,13 @@ class BatchRun:
     """Pumps one Recognize call in batch mode. Iterate `run`, then read the totals."""
 
     def __init__(
-        self, *, template: DecodeRequest, recogniser: Recogniser, vad: VoiceActivity, ingest: Ingest,
+        self, *, template: DecodeRequest, checkpoint: Checkpoint, vad: VoiceActivity, ingest: Ingest,
         threshold: float, limits: SegmentLimits, previous_text: bool, progress: bool, offset_ms: int,
     ) -> None:  # fmt: skip
-        self._template, self._recogniser, self._vad, self._ingest = template, recogniser, vad, ingest
+        self._template, self._checkpoint, self._vad, self._ingest = template, checkpoint, vad, ingest
         self._threshold, self._limits = threshold, limits
         self._previous_text, self._progress, self._offset_ms = previous_text, progress, offset_ms
-        at_once = min(max(2 * recogniser.capacity, MIN_SEGMENTS), MAX_SEGMENTS)
+        at_once = min(max(2 * checkpoint.recogniser.capacity, MIN_SEGMENTS), MAX_SEGMENTS)
         self._permits = asyncio.Semaphore(1 if previous_text else at_once)
         self._channels: list[_Channel] = []
         # Voters wait for one another, so there are never more of them than segments at work.
@@ -68,7 +69,9 @@ class BatchRun:
     def source_channels(self) -> int:
         return self._ingest.source_channels
 
-    async def run(self, requests: AsyncIterator[pb.RecognizeRequest]) -> AsyncGenerator[tuple[Event, int], None]:
+    async def run(
+        self, requests: AsyncIterator[pb.RecognizeRequest]
+    ) -> AsyncGenerator[tuple[Event, int], None]:
         """Progress while it works, then the finals of all channels in the order of the audio.
 
         Raises:
@@ -169,7 +172,7 @@ class BatchRun:
         )
         for attempt in itertools.count(1):
             try:
-                result = await self._recogniser.decode(request)
+                result = await self._checkpoint.decode(request)
             except AtCapacity as error:
                 await asyncio.sleep(min((error.retry_after_s or 0.2) * attempt, 5.0))
             else:
@@ -210,7 +213,7 @@ class BatchRun:
         if len(words) < len(result.words):
             begin = sum(word.n_tokens for word in result.words[:first])
             tokens = tokens[begin : begin + sum(word.n_tokens for word in words)]
-            text = self._recogniser.decode_tokens(tokens).strip()
+            text = self._checkpoint.recogniser.decode_tokens(tokens).strip()
         if not text:
             return []
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from asr.model import Recogniser
+from asr.model import DecodeRequest, DecodeResult, Priority, Recogniser
 from asr.settings import AsrSettings
 from common.errors import AtCapacity, InvalidArgument, NotFound, Unavailable
 
@@ -26,6 +26,22 @@ class Checkpoint:
         self.recogniser = recogniser
         self.places = places
         self.taken = 0
+        self._outstanding = {priority: 0 for priority in Priority}
+
+    async def decode(self, request: DecodeRequest) -> DecodeResult:
+        """As Recogniser.decode, counted."""
+        self._outstanding[request.priority] += 1
+        try:
+            return await self.recogniser.decode(request)
+        finally:
+            self._outstanding[request.priority] -= 1
+
+    def queued(self, priority: Priority) -> int:
+        """Windows that wait for a slot; streams get slots first."""
+        streams, free = self._outstanding[Priority.STREAM], self.recogniser.capacity
+        if priority is Priority.STREAM:
+            return max(streams - free, 0)
+        return max(self._outstanding[Priority.BATCH] - max(free - streams, 0), 0)
 
     @contextmanager
     def place(self, count: int = 1) -> Iterator[None]:

@@ -8,9 +8,10 @@ from contextlib import suppress
 import numpy as np
 import structlog
 
+from asr.checkpoints import Checkpoint
 from asr.events import Event, Tally
 from asr.ingest import Ingest
-from asr.model import Pcm, Recogniser
+from asr.model import Pcm
 from asr.options import read_message
 from asr.stream import StreamOptions, StreamPolicy, Tuning
 from asr.utterance import Job
@@ -31,10 +32,10 @@ class LiveChannel:
     """One channel: its voice activity, its policy, its decode in flight."""
 
     def __init__(
-        self, policy: StreamPolicy, recogniser: Recogniser, vad: VoiceActivity, clock: Clock
+        self, policy: StreamPolicy, checkpoint: Checkpoint, vad: VoiceActivity, clock: Clock
     ) -> None:
         self.policy = policy
-        self._recogniser, self._vad, self._clock = recogniser, vad, clock
+        self._checkpoint, self._vad, self._clock = checkpoint, vad, clock
         self._state = VadState()
         self._rest: Pcm = np.empty(0, np.float32)  # less than a chunk
         self._task: asyncio.Task[None] | None = None
@@ -66,7 +67,7 @@ class LiveChannel:
 
     async def _decode(self, job: Job, on_news: Callable[[], None]) -> None:
         try:
-            result = await self._recogniser.decode(job.request)
+            result = await self._checkpoint.decode(job.request)
         except AtCapacity as error:
             # Full queues delay words, they do not lose them: the policy asks again.
             await asyncio.sleep(error.retry_after_s or 0.1)
@@ -82,10 +83,10 @@ class LiveStream:
     """Pumps one Recognize call. Iterate `run`, then read the totals."""
 
     def __init__(
-        self, *, options: StreamOptions, tuning: Tuning, recogniser: Recogniser, vad: VoiceActivity,
+        self, *, options: StreamOptions, tuning: Tuning, checkpoint: Checkpoint, vad: VoiceActivity,
         ingest: Ingest, backlog_ms: int, patience_s: float, clock: Clock = time.monotonic,
     ) -> None:  # fmt: skip
-        self._options, self._tuning, self._recogniser = options, tuning, recogniser
+        self._options, self._tuning, self._checkpoint = options, tuning, checkpoint
         self._vad, self._ingest, self._clock = vad, ingest, clock
         self._backlog_ms, self._patience_s = backlog_ms, patience_s
         self.channels: list[LiveChannel] = []
@@ -111,7 +112,9 @@ class LiveStream:
             total.add(channel.policy.tally)
         return total
 
-    async def run(self, requests: AsyncIterator[pb.RecognizeRequest]) -> AsyncGenerator[tuple[Event, int], None]:
+    async def run(
+        self, requests: AsyncIterator[pb.RecognizeRequest]
+    ) -> AsyncGenerator[tuple[Event, int], None]:
         """Events with their channel, until everything that was sent has been said.
 
         Raises:
@@ -178,8 +181,8 @@ class LiveStream:
 
     def _open_channels(self) -> None:
         while len(self.channels) < self._ingest.channels:
-            policy = StreamPolicy(self._options, self._recogniser.decode_tokens, self._tuning)
-            self.channels.append(LiveChannel(policy, self._recogniser, self._vad, self._clock))
+            policy = StreamPolicy(self._options, self._checkpoint.recogniser.decode_tokens, self._tuning)
+            self.channels.append(LiveChannel(policy, self._checkpoint, self._vad, self._clock))
 
     def _advance(self, group: asyncio.TaskGroup) -> None:
         def on_news() -> None:

@@ -72,7 +72,7 @@ class AsrService(pb.AsrServiceBase):
         )
 
     def _start(self, options: Options, checkpoint: Checkpoint) -> "BatchRun | LiveStream":
-        recogniser, settings = checkpoint.recogniser, self._settings
+        settings = self._settings
         template = self._template(options, checkpoint)
         ingest = Ingest(
             options.format,
@@ -82,7 +82,7 @@ class AsrService(pb.AsrServiceBase):
         if options.batch:
             return BatchRun(
                 template=template,
-                recogniser=recogniser,
+                checkpoint=checkpoint,
                 vad=self._vad,
                 ingest=ingest,
                 threshold=options.vad_threshold,
@@ -103,7 +103,7 @@ class AsrService(pb.AsrServiceBase):
                 offset_ms=options.offset_ms,
             ),
             tuning=self._tuning,
-            recogniser=recogniser,
+            checkpoint=checkpoint,
             vad=self._vad,
             ingest=ingest,
             backlog_ms=settings.backlog_ms,
