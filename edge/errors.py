@@ -57,7 +57,8 @@ def body(family: Family, error: VoxmeshError, request_id: str) -> Json:
         }
         return {**shown, "code": error.code, **_advice(error)}
     if family is Family.WAVES_SPEAK and isinstance(error, InvalidArgument | NotFound):
-        path = [error.details["parameter"]] if "parameter" in error.details else []
+        name = error.details.get("parameter")
+        path = [] if name is None else ["voice_id" if name == "voice" else name]
         issue: Json = {"code": "custom", "path": path, "message": error.message}
         if "options" in error.details:
             issue["options"] = error.details["options"]

@@ -4,12 +4,14 @@ import uuid
 
 from aiohttp import web
 
-from edge.dialects import smallest
-from edge.dialects.smallest_speak import WavesSpeak, speak_request
+from edge import waves_routes
+from edge.dialects import deepgram, deepgram_speak, smallest, smallest_speak
+from edge.dialects.deepgram_stream import DeepgramListen
 from edge.dialects.smallest_stream import PulseListen
 from edge.listen import ListenDialect, Rendered, fields_of, json_body, listen_handler
 from edge.listen_stream import listen_stream_handler
-from edge.requests import Transcript
+from edge.mesh import REQUEST_ID
+from edge.requests import SpeakRequest, Transcript
 from edge.speak import speak_handler
 from edge.speak_stream import speak_stream_handler
 from edge.values import Fields
@@ -20,22 +22,44 @@ def add_routes(app: web.Application) -> None:
     app.add_routes(
         [
             web.post(
-                "/v1/listen", listen_handler(ListenDialect("smallest", smallest.listen_options, _listened))
+                "/v1/listen", listen_handler(ListenDialect("listen", deepgram.listen_options, _listened))
             ),
+            web.get("/v1/listen", listen_stream_handler("deepgram", _deepgram)),
             web.get("/v1/listen/stream", listen_stream_handler("smallest", _pulse)),
-            web.post("/v1/speak", speak_handler("smallest", speak_request)),
+            web.post("/v1/speak", speak_handler("speak", _speak)),
+            web.get("/v1/speak", speak_stream_handler("deepgram", _deepgram_speak)),
             web.get("/v1/speak/stream", speak_stream_handler("smallest", _waves_speak)),
         ]
     )
+    for prefix in ("/waves/v1", "/api/v1"):
+        waves_routes.mount(app, prefix)
 
 
 def _listened(result: Transcript, fields: Fields) -> Rendered:
-    return json_body(smallest.transcript(result, fields))
+    # Two dialects share the path; their fields have different names, so one body serves both.
+    return json_body({**smallest.transcript(result, fields), **deepgram.transcript(result, fields)})
+
+
+def _speak(fields: Fields) -> SpeakRequest:
+    """Smallest names a voice, Deepgram a model."""
+    return (
+        smallest_speak.speak_request(fields)
+        if "voice" in fields or "voice_id" in fields
+        else deepgram_speak.speak_request(fields)
+    )
+
+
+def _deepgram(request: web.Request) -> DeepgramListen:
+    return DeepgramListen(fields_of(request.query), request[REQUEST_ID])
+
+
+def _deepgram_speak(request: web.Request) -> deepgram_speak.DeepgramSpeak:
+    return deepgram_speak.DeepgramSpeak(fields_of(request.query), request[REQUEST_ID])
 
 
 def _pulse(request: web.Request) -> PulseListen:
     return PulseListen(fields_of(request.query), f"session_{uuid.uuid4().hex[:16]}", word_times=False)
 
 
-def _waves_speak(request: web.Request) -> WavesSpeak:
-    return WavesSpeak(fields_of(request.query), f"ws_{uuid.uuid4().hex[:16]}")
+def _waves_speak(request: web.Request) -> smallest_speak.WavesSpeak:
+    return smallest_speak.WavesSpeak(fields_of(request.query), f"ws_{uuid.uuid4().hex[:16]}")

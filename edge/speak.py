@@ -48,6 +48,48 @@ def speak_handler(name: str, dialect: SpeakDialect) -> Handler:
     return handle
 
 
+def speak_sse_handler(
+    name: str, dialect: SpeakDialect, frames: Callable[[SynthesizeResponse], list[str]]
+) -> Handler:
+    """The request handler of a dialect that answers with server-sent events."""
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        mesh = request.app[MESH]
+        async with mesh.admit(request, Kind.SPEAK, name) as admission:
+            asked = dialect(await read_speak_fields(request, mesh))
+            # Pieces of one stream of bytes: a WAV among them has no length in its header.
+            speech = begin(mesh, request, asked, admission, keep_wav=True)
+            return await _events(request, speech, admission, dict(asked.headers), frames)
+
+    return handle
+
+
+async def _events(
+    request: web.Request,
+    speech: Speech,
+    admission: Admission,
+    headers: dict[str, str],
+    frames: Callable[[SynthesizeResponse], list[str]],
+) -> web.StreamResponse:
+    response = web.StreamResponse(headers={**headers, "Cache-Control": "no-store", "X-Accel-Buffering": "no"})
+    response.content_type = "text/event-stream"
+    try:
+        async with aclosing(counted(speech, admission)) as events:
+            async for event in events:
+                for frame in frames(event):
+                    if not response.prepared:
+                        await response.prepare(request)
+                    await response.write(frame.encode())
+        if not response.prepared:
+            await response.prepare(request)
+        await response.write_eof()
+    except (VoxmeshError, ConnectionError) as error:
+        if not response.prepared:
+            raise
+        break_off(request, admission, error)
+    return response
+
+
 async def read_speak_fields(request: web.Request, mesh: Mesh) -> Json:
     """The JSON body over the query; raises InvalidArgument when it is not JSON or much too large."""
     limit = mesh.settings.max_text_chars * _BYTES_PER_CHAR + _OTHER_FIELDS_BYTES
@@ -59,13 +101,15 @@ async def read_speak_fields(request: web.Request, mesh: Mesh) -> Json:
     return {**fields_of(request.query), **json_object(body)}
 
 
-def begin(mesh: Mesh, request: web.Request, asked: SpeakRequest, admission: Admission) -> Speech:
+def begin(
+    mesh: Mesh, request: web.Request, asked: SpeakRequest, admission: Admission, *, keep_wav: bool = False
+) -> Speech:
     """A synthesis of the whole text; raises MissingParameter, InvalidArgument, Unavailable."""
     if not asked.text.strip():
         raise MissingParameter("Missing required parameter: text", parameter="text")
     mesh.health.require("tts")
     options = mesh.fit_speak(asked.options)
-    if options.encoding == Encoding.WAV:
+    if options.encoding == Encoding.WAV and not keep_wav:
         options = options.with_encoding(Encoding.PCM_S16LE)
     speech = Speech(
         mesh.tts,

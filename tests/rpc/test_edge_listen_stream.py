@@ -26,7 +26,7 @@ async def edge() -> AsyncIterator[Edge]:
 
 async def everything(socket: ClientWebSocketResponse) -> list[dict[str, Any]]:
     """All messages until the server closes."""
-    messages = []
+    messages: list[dict[str, Any]] = []
     async with asyncio.timeout(20):
         async for frame in socket:
             assert frame.type == WSMsgType.TEXT, frame

@@ -106,7 +106,7 @@ async def test_no_key(edge: Edge) -> None:
 
 
 async def receive_until(socket: ClientWebSocketResponse, status: str) -> list[dict[str, Any]]:
-    messages = []
+    messages: list[dict[str, Any]] = []
     while not messages or messages[-1]["status"] != status:
         messages.append(await socket.receive_json(timeout=5))
     return messages
