@@ -91,6 +91,11 @@ class EngineThread:
         """Requests that have no slot yet."""
         return len(self._pending)
 
+    @property
+    def slots_taken(self) -> int:
+        """Slots in use."""
+        return self._slots.active
+
     async def submit(self, request: DecodeRequest) -> DecodeResult:
         """Decodes one request; cancelling the caller frees what it holds within one turn.
 

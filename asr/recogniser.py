@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from asr.engine import EngineThread
+from asr.engine import STALL_S, EngineThread
 from asr.job import Job
 from asr.model import MAX_WINDOW_S, MAX_WINDOW_SAMPLES, SAMPLE_RATE_HZ, DecodeRequest, DecodeResult
 from asr.models.decoder import Segment
@@ -17,6 +17,7 @@ from asr.tokens import WhisperTokens
 from common.errors import AudioTooLong, InvalidArgument
 
 _PENDING_PER_SLOT = 8
+_DIGITAL_SILENCE = 2 / 32_768  # a peak of one step of 16-bit audio: dither at most
 _WARM_UP_S = (1.0, 5.0)
 
 
@@ -26,7 +27,13 @@ class WhisperRecogniser:
     sample_rate = SAMPLE_RATE_HZ
 
     def __init__(
-        self, name: str, model: Whisper, tokens: WhisperTokens, suppress_begin: Sequence[int]
+        self,
+        name: str,
+        model: Whisper,
+        tokens: WhisperTokens,
+        suppress_begin: Sequence[int],
+        *,
+        stall_s: float = STALL_S,
     ) -> None:
         self.name, self.device = name, str(model.device)
         self.languages, self.capacity = tokens.languages, model.slots
@@ -38,6 +45,7 @@ class WhisperRecogniser:
             end_of_text=tokens.eot,
             pending_max=_PENDING_PER_SLOT * model.slots,
             name=f"asr-{name}",
+            stall_s=stall_s,
         )
 
     @property
@@ -50,10 +58,17 @@ class WhisperRecogniser:
         """Requests that have no slot yet."""
         return self._engine.waiting
 
+    @property
+    def slots_taken(self) -> int:
+        """Slots in use."""
+        return self._engine.slots_taken
+
     async def decode(self, request: DecodeRequest) -> DecodeResult:
         """Decodes one window; see asr.model.Recogniser."""
-        if len(request.pcm) == 0 and not request.prefix:
-            return DecodeResult(language=request.language)
+        if not request.prefix and (
+            not len(request.pcm) or float(np.abs(request.pcm).max()) < _DIGITAL_SILENCE
+        ):
+            return DecodeResult(language=request.language, no_speech_prob=1.0)
         return await self._engine.submit(request)
 
     def encode_text(self, text: str) -> list[int]:
@@ -101,7 +116,7 @@ def load_recogniser(
     """
     source = open_source(path)
     folder = path if path.is_dir() else path.parent
-    tokens = WhisperTokens(folder / "tokenizer.json", multilingual=source.dims.multilingual)
+    tokens = WhisperTokens.load(folder / "tokenizer.json", multilingual=source.dims.multilingual)
     model = build_model(
         source, tokens, device=device, threads=threads, slots=slots, compute_type=compute_type
     )
@@ -116,8 +131,9 @@ def build_model(
     threads: int,
     slots: int,
     compute_type: str = "auto",
+    warm_up: bool = True,
 ) -> Whisper:
-    """The model of a source, warmed up; arguments as in `load_recogniser`."""
+    """The model of a source; arguments as in `load_recogniser`."""
     where = torch.device(device)
     model = Whisper(
         source.dims,
@@ -129,7 +145,8 @@ def build_model(
         alignment_heads=source.alignment_heads,
         suppress=[token for token in source.suppress if 0 <= token < tokens.eot],
     )
-    _warm_up(model, tokens)
+    if warm_up:
+        _warm_up(model, tokens)
     return model
 
 

@@ -19,16 +19,13 @@ _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 class WhisperTokens:
     """The tokenizer of one checkpoint. English-only checkpoints have other special ids and no language tokens."""
 
-    def __init__(self, path: Path, *, multilingual: bool) -> None:
-        """Reads `tokenizer.json`.
+    def __init__(self, tokenizer: Tokenizer, *, multilingual: bool) -> None:
+        """Finds the special tokens.
 
         Raises:
-            FileNotFoundError: there is none.
-            ValueError: it is not Whisper's.
+            ValueError: the tokenizer is not Whisper's.
         """
-        if not path.is_file():
-            raise FileNotFoundError(f"{path.name} is missing beside the checkpoint")
-        self._tokenizer = Tokenizer.from_file(str(path))
+        self._tokenizer = tokenizer
         self.multilingual = multilingual
         self.eot = self._id("<|endoftext|>")
         self.sot = self._id("<|startoftranscript|>")
@@ -39,6 +36,18 @@ class WhisperTokens:
         languages = range(self.sot + 1, min(self.transcribe, self.translate))
         self._language_ids = {self._piece(token).strip("<|>"): token for token in languages}
         self.languages = tuple(self._language_ids) if multilingual else ("en",)
+
+    @classmethod
+    def load(cls, path: Path, *, multilingual: bool) -> "WhisperTokens":
+        """Reads a `tokenizer.json`.
+
+        Raises:
+            FileNotFoundError: there is none.
+            ValueError: it is not Whisper's.
+        """
+        if not path.is_file():
+            raise FileNotFoundError(f"{path.name} is missing beside the checkpoint")
+        return cls(Tokenizer.from_file(str(path)), multilingual=multilingual)
 
     def _id(self, *names: str) -> int:
         for name in names:
@@ -88,7 +97,8 @@ class WhisperTokens:
         words: list[tuple[str, int]] = []
         for text, count in pieces:
             starts = text.startswith(" ") or not words or language in _UNSPACED
-            if starts or text.strip() in string.punctuation and text.strip():
+            mark = text.strip()
+            if starts or (mark and mark in string.punctuation and words[-1][0].strip()):
                 words.append((text, count))
             else:
                 words[-1] = (words[-1][0] + text, words[-1][1] + count)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import zlib
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from asr.models.checkpoint import BadCheckpoint, Checkpoint
-from asr.models.dims import Dims, dims_of
+from asr.models.dims import Dims
 from asr.models.encoder import Weights
 from asr.models.formats import read_checkpoint
 
@@ -55,16 +56,15 @@ def open_source(path: Path) -> Source:
         raise BadCheckpoint(f"{cache.name} is damaged: remove it and start again") from None
 
 
-def random_source(size: str, seed: int = 0) -> Source:
-    """Weights made at random in the sizes of a published checkpoint; for measuring where none can be had."""
-    dims = dims_of(size)
-    generator = torch.Generator().manual_seed(seed)
+def random_source(dims: Dims, seed: int = 0) -> Source:
+    """Weights made at random: for measuring and testing where no checkpoint can be had."""
     shapes = parameter_shapes(dims)
 
     def weights(name: str) -> torch.Tensor:
         shape = shapes[name]
         if name.endswith("ln.weight"):
             return torch.ones(shape, dtype=torch.float16)
+        generator = torch.Generator().manual_seed(seed + zlib.crc32(name.encode()))
         values: torch.Tensor = torch.randn(shape, generator=generator) * shape[-1] ** -0.5
         return values.half()
 

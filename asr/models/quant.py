@@ -75,7 +75,7 @@ def _quantise_rows(weight: torch.Tensor) -> torch.Tensor:
         part = weight[at : at + _SLICE_ROWS].float()
         scale = (part.abs().amax(dim=1) / _INT8_MAX).clamp_(min=1e-8)
         scales[at : at + _SLICE_ROWS] = scale
-        values[at : at + _SLICE_ROWS] = part.div_(scale[:, None]).round_()
+        values[at : at + _SLICE_ROWS] = (part / scale[:, None]).round_()
     zeros = torch.zeros(len(weight), dtype=torch.long)
     return torch._make_per_channel_quantized_tensor(values, scales, zeros, 0)
 

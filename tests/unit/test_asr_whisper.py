@@ -1,0 +1,155 @@
+"""The model's numerics, pinned on a tiny seeded checkpoint: prompts, steps, batches, attention."""
+
+import numpy as np
+import pytest
+import torch
+
+from asr.models.decoder import Segment
+from asr.models.mel import LogMel, mel_filters
+from asr.models.quant import make_linear, resolve_compute_type
+from asr.models.whisper import Whisper
+from tests.fakes.tiny_whisper import TINY, tiny_source
+
+PROMPT = [257, 258, 262, 266]
+
+
+def tone(seconds: float, hz: float = 440.0) -> np.ndarray:
+    return (0.3 * np.sin(2 * np.pi * hz * np.arange(int(seconds * 16000)) / 16000)).astype(np.float32)
+
+
+def make(compute: str = "fp32", slots: int = 4) -> Whisper:
+    source = tiny_source()
+    device = torch.device("cpu")
+    return Whisper(
+        TINY,
+        source.weights,
+        device=device,
+        compute=resolve_compute_type(compute, device),
+        slots=slots,
+        threads=1,
+        alignment_heads=source.alignment_heads,
+    )
+
+
+@pytest.fixture(scope="module")
+def model() -> Whisper:
+    return make()
+
+
+def hear(model: Whisper, row: int, seconds: float, hz: float = 440.0) -> None:
+    model.hear(row, model.encode([tone(seconds, hz)])[0])
+
+
+def test_mel_filters_have_equal_area_and_cover_every_band() -> None:
+    filters = mel_filters(80)
+    assert filters.shape == (80, 201)
+    assert (filters.sum(dim=1) > 0).all()
+    assert filters[40:].sum(dim=1).mul(40.0).mean() == pytest.approx(1.0, abs=0.02)
+
+
+def test_a_tone_is_loudest_in_its_band() -> None:
+    mel = LogMel(80, torch.device("cpu"))(torch.from_numpy(tone(0.5, 1000.0))[None])
+    assert mel.shape == (1, 80, 50)
+    band = int(mel[0, :, 25].argmax())
+    peak_hz = float(mel_filters(80)[band].argmax()) * 40.0
+    assert peak_hz == pytest.approx(1000.0, abs=60.0)
+    assert float(mel.max() - mel.min()) <= 2.0 + 1e-5
+
+
+def test_cost_follows_the_real_length(model: Whisper) -> None:
+    short, long = model.encode([tone(1.0), tone(5.0)])
+    assert len(long) - len(short) == 4 * 50
+    assert len(short) < 1500
+
+
+def test_windows_of_one_length_are_encoded_as_if_alone(model: Whisper) -> None:
+    alone = model.encode([tone(1.0, 300.0)])[0]
+    together = model.encode([tone(1.0), tone(1.0, 300.0)])[1]
+    torch.testing.assert_close(together, alone, atol=1e-4, rtol=1e-4)
+
+
+def test_a_prompt_gives_what_single_steps_give(model: Whisper) -> None:
+    hear(model, 0, 1.0)
+    tokens = [*PROMPT, 10, 20, 30]
+    at_once = model.forward([Segment(0, tokens, range(len(tokens)))])
+    hear(model, 1, 1.0)
+    steps = torch.cat([model.forward([Segment(1, [token], [0])]) for token in tokens])
+    torch.testing.assert_close(at_once, steps, atol=1e-3, rtol=1e-3)
+
+
+def test_a_batched_step_gives_what_single_steps_give(model: Whisper) -> None:
+    single = []
+    for row, seconds in enumerate((1.0, 2.0, 1.5)):
+        hear(model, row, seconds)
+        model.forward([Segment(row, PROMPT[: 2 + row], [0])])
+        single.append(model.forward([Segment(row, [40 + row], [0])]))
+        model.cache.text_length[row] -= 1
+    together = model.forward([Segment(row, [40 + row], [0]) for row in range(3)])
+    torch.testing.assert_close(together, torch.cat(single), atol=1e-3, rtol=1e-3)
+
+
+def test_prompts_and_steps_share_a_call(model: Whisper) -> None:
+    hear(model, 0, 1.0)
+    hear(model, 1, 2.0)
+    model.forward([Segment(0, PROMPT, [3])])
+    expected = model.forward([Segment(0, [5], [0])]), model.forward([Segment(1, PROMPT, [0, 3])])
+    hear(model, 1, 2.0)
+    model.cache.text_length[0] -= 1
+    together = model.forward([Segment(0, [5], [0]), Segment(1, PROMPT, [0, 3])])
+    torch.testing.assert_close(together, torch.cat(expected), atol=1e-3, rtol=1e-3)
+
+
+def test_a_moved_row_goes_on_as_before(model: Whisper) -> None:
+    hear(model, 0, 1.0)
+    model.forward([Segment(0, PROMPT, [3])])
+    model.cache.move(0, 3)
+    expected = model.forward([Segment(0, [9], [0])])
+    torch.testing.assert_close(model.forward([Segment(3, [9], [0])]), expected, atol=1e-4, rtol=1e-4)
+
+
+def test_attention_weights_are_those_of_the_decoded_tokens(model: Whisper) -> None:
+    hear(model, 0, 1.0)
+    model.forward([Segment(0, [*PROMPT, 1, 2], [5])])
+    weights = model.attention_weights(0, 3, 6, 50)
+    assert weights.shape == (len(model.alignment_heads), 3, 50)
+    torch.testing.assert_close(weights.sum(-1), torch.ones(weights.shape[:2]))
+
+
+def test_golden_numbers(model: Whisper) -> None:
+    """Fixed when the model was checked against real checkpoints; a change here changes what is recognised."""
+    states = model.encode([tone(1.0)])[0]
+    model.hear(0, states)
+    logits = model.forward([Segment(0, PROMPT, [0, 3])])
+    assert states[10, :4].tolist() == pytest.approx(GOLDEN_STATES, abs=2e-3)
+    assert logits[1, :4].tolist() == pytest.approx(GOLDEN_LOGITS, abs=2e-3)
+    assert int(logits[1].argmax()) == GOLDEN_TOKEN
+
+
+GOLDEN_STATES = [-0.6659, 0.2349, -0.6749, -0.5162]
+GOLDEN_LOGITS = [-0.7014, -0.7448, -1.2405, 1.8469]
+GOLDEN_TOKEN = 151
+
+
+@pytest.mark.parametrize("compute", ["int8", "bf16"])
+def test_smaller_types_stay_near_fp32(model: Whisper, compute: str) -> None:
+    small = make(compute)
+    for each in (model, small):
+        hear(each, 0, 1.0)
+    exact = model.forward([Segment(0, PROMPT, range(4))])
+    near = small.forward([Segment(0, PROMPT, range(4))])
+    assert float((near - exact).norm() / exact.norm()) < 0.1
+
+
+def test_an_int8_row_does_not_depend_on_its_neighbours() -> None:
+    generator = torch.Generator().manual_seed(1)
+    weight, bias = torch.randn(32, 64, generator=generator), torch.randn(32, generator=generator)
+    linear = make_linear(weight, bias, rows="few", compute="int8", device=torch.device("cpu"))
+    row = torch.randn(1, 64, generator=generator)
+    together = linear(torch.cat([row, row * 1000]))[:1]
+    exact = row @ weight.T + bias
+    assert float((together - exact).norm() / exact.norm()) < 0.03
+
+
+def test_an_unknown_compute_type_is_refused() -> None:
+    with pytest.raises(ValueError, match="use auto"):
+        resolve_compute_type("int3", torch.device("cpu"))
