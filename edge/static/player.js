@@ -84,7 +84,7 @@ export class Player {
     this.slider.max = whole;
     this.slider.value = currentTime;
     this.slider.setAttribute("aria-valuetext", `${clock(currentTime)} of ${clock(whole)}`);
-    this.clockLabel.textContent = currentTime > 0 ? clock(currentTime) : clock(whole);
+    this.clockLabel.textContent = clock(currentTime > 0 ? currentTime : Math.round(whole));
     this.ribbon.progress(currentTime / whole);
     this.onTime(this.audio.ended || currentTime === 0 ? -1 : currentTime);
   }
