@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -84,7 +85,9 @@ def describe(event: Event) -> str:
 
 def _welcome(fields: dict[str, Any]) -> str:
     url, key = fields["url"], fields["key"]
-    authorised = f'-H "Authorization: Token {key}"'
+    # The key is long: a line to paste reads it from where it lies.
+    pasted = f"$(cat {shlex.quote(fields['key_file'])})" if fields["key_file"] else key
+    authorised = f'-H "Authorization: Token {pasted}"'
     said = {"text": "Hello from my own machine.", "voice": fields["voice"], "output_format": "wav"}
     body = json.dumps(said)
     lines = [

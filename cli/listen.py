@@ -96,10 +96,12 @@ async def _stream(target: Target, pcm: bytes, language: str, speed: float, as_js
                 async for message in socket:
                     print(message if isinstance(message, str) else "", flush=True)
                 return
-            with Live(heard.render(), console=Console(), refresh_per_second=12) as live:
+            console = Console()
+            with Live(heard.render(), console=console, refresh_per_second=12, transient=True) as live:
                 async for message in socket:
                     heard.take(json.loads(message))
                     live.update(heard.render())
+            console.print(heard.render(), soft_wrap=True)
         finally:
             sender.cancel()
 

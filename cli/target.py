@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import httpx
 import typer
@@ -15,6 +15,7 @@ from cli.fail import Trouble
 from cli.paths import state_dir
 from cli.plan import EDGE_PORT, LOOPBACK
 from common.state import read_license_key
+from envoy.sidecar import PUBLIC_GRPC_PORT
 
 UrlOption = Annotated[str, typer.Option("--url", help="Mesh to talk to; default: the one that runs here.")]
 KeyOption = Annotated[
@@ -27,10 +28,11 @@ START_ONE = "start one in another terminal: ./voxmesh up"
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A mesh and a key for it."""
+    """A mesh and a key for it; `grpc` is its public gRPC listener."""
 
     url: str
     key: str
+    grpc: str
 
     @property
     def ws_url(self) -> str:
@@ -50,16 +52,16 @@ def find(url: str, key: str, state: Path | None) -> Target:
     directory = state_dir(state)
     key = key or os.environ.get("LICENSE_KEY") or read_license_key(directory) or ""
     if url:
-        return Target(url.rstrip("/"), key)
+        return Target(url.rstrip("/"), key, f"{httpx.URL(url).host}:{PUBLIC_GRPC_PORT}")
     running = note.read(directory)
     if running and running.is_running:
-        return Target(running.url, key)
+        return Target(running.url, key, running.grpc)
     local = f"http://{LOOPBACK}:{EDGE_PORT}"  # perhaps started another way, e.g. in containers
     try:
         httpx.get(f"{local}/health", timeout=1.0)
     except httpx.HTTPError:
         raise Trouble("no mesh runs on this machine", START_ONE) from None
-    return Target(local, key)
+    return Target(local, key, f"{LOOPBACK}:{PUBLIC_GRPC_PORT}")
 
 
 @contextmanager
@@ -89,7 +91,7 @@ def check(answer: httpx.Response) -> httpx.Response:
         return answer
     try:
         body = answer.json()
-        said = str(body.get("error") or body.get("message") or body)
+        said = _words(body)
     except ValueError:
         said = answer.text[:200]
     fixes = {
@@ -98,3 +100,12 @@ def check(answer: httpx.Response) -> httpx.Response:
         503: f"try again in {answer.headers.get('retry-after', 'a few')} s; see ./voxmesh doctor",
     }
     raise Trouble(f"{said} (HTTP {answer.status_code})", fixes.get(answer.status_code, ""))
+
+
+def _words(body: Any) -> str:
+    """What an error body says: its message, or those of a list of problems."""
+    if isinstance(body, dict):
+        return _words(body.get("error") or body.get("message") or str(body))
+    if isinstance(body, list):
+        return "; ".join(_words(problem) for problem in body)
+    return str(body)

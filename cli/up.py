@@ -21,7 +21,7 @@ from cli.paths import find_redis, model_cache_dir, state_dir
 from cli.plan import EDGE_PORT, GRACE_S, LOOPBACK, Ports, Wishes, places, programs, sidecar
 from cli.ports import taken_ports
 from cli.supervisor import Hopeless, Supervisor
-from common.state import make_private_dir, read_license_key
+from common.state import license_key_path, make_private_dir, read_license_key
 from common.weights import catalog
 from envoy.binary import begin_drain, find_envoy
 from envoy.render import write
@@ -171,10 +171,12 @@ class Mesh:
 
     async def _announce(self, supervisor: Supervisor, is_up: asyncio.Event, begin: float) -> None:
         await is_up.wait()
-        key = os.environ.get("LICENSE_KEY") or read_license_key(self.wishes.state_dir) or ""
+        given = os.environ.get("LICENSE_KEY", "")
+        file = "" if given else str(license_key_path(self.wishes.state_dir))
+        key = given or read_license_key(self.wishes.state_dir) or ""
         took = round(time.monotonic() - begin, 1)
         where = {"url": self._url, "grpc": self._grpc, "state_dir": str(self.wishes.state_dir)}
-        use = {"key": key, "voice": self._voice}
+        use = {"key": key, "key_file": file, "voice": self._voice}
         self.tell(Event("up", fields={**where, **use, "took_s": took, "pids": supervisor.pids}))
 
     @property

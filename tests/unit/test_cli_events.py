@@ -12,6 +12,7 @@ UP = {
     "key": "KEY",
     "took_s": 8.0,
     "state_dir": "/s",
+    "key_file": "",
     "voice": "joe",
 }
 
@@ -26,6 +27,12 @@ def test_the_welcome_has_three_lines_to_paste_each_with_the_key() -> None:
     lines = [line for line in describe(Event("up", fields=UP)).splitlines() if "curl" in line]
     assert len(lines) == 3
     assert all('-H "Authorization: Token KEY"' in line for line in lines)
+
+
+def test_a_key_of_this_machine_is_read_from_its_file() -> None:
+    text = describe(Event("up", fields={**UP, "key_file": "/my state/license.key"}))
+    assert text.count("Token $(cat '/my state/license.key')") == 3
+    assert "key   KEY" in text
 
 
 def test_a_crash_is_said_with_the_last_words_and_the_plan() -> None:
