@@ -1,12 +1,14 @@
 """POST: a recording in, a transcript out. The thin shell around every dialect's pure functions."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from aiohttp import web
 from multidict import MultiMapping
 
 from common.errors import InvalidArgument
+from common.pb.voxmesh.asr.v1 import Result
 from common.pb.voxmesh.license.v1 import Kind
 from edge.admission import Admission
 from edge.bodies import Upload, read_upload
@@ -62,16 +64,7 @@ def listen_handler(dialect: ListenDialect) -> Handler:
     async def handle(request: web.Request) -> web.StreamResponse:
         mesh = request.app[MESH]
         async with mesh.admit(request, Kind.LISTEN, dialect.name) as admission:
-            limit = admission.max_bytes(mesh.settings.max_request_bytes)
-            if request.content_type != "multipart/form-data":  # a form is a little larger than its recording
-                admission.check_size(request.content_length, mesh.settings.max_request_bytes)
-            async with read_upload(
-                request,
-                mesh.fetcher,
-                limit_bytes=limit,
-                pause_s=mesh.settings.body_timeout_s,
-                parts=dialect.parts,
-            ) as upload:
+            async with read_recording(request, mesh, admission, dialect.parts) as upload:
                 fields = {**fields_of(request.query), **upload.fields}
                 result = await recognise(mesh, request, upload, dialect.options(fields), admission)
                 rendered = dialect.render(result, fields)
@@ -81,8 +74,27 @@ def listen_handler(dialect: ListenDialect) -> Handler:
     return handle
 
 
+@asynccontextmanager
+async def read_recording(
+    request: web.Request, mesh: Mesh, admission: Admission, parts: tuple[str, ...]
+) -> AsyncIterator[Upload]:
+    """The body of a recognition request within the limits of the settings and the licence."""
+    if request.content_type != "multipart/form-data":  # a form is a little larger than its recording
+        admission.check_size(request.content_length, mesh.settings.max_request_bytes)
+    limit = admission.max_bytes(mesh.settings.max_request_bytes)
+    async with read_upload(
+        request, mesh.fetcher, limit_bytes=limit, pause_s=mesh.settings.body_timeout_s, parts=parts
+    ) as upload:
+        yield upload
+
+
 async def recognise(
-    mesh: Mesh, request: web.Request, upload: Upload, options: ListenOptions, admission: Admission
+    mesh: Mesh,
+    request: web.Request,
+    upload: Upload,
+    options: ListenOptions,
+    admission: Admission,
+    on_result: Callable[[Result], None] | None = None,
 ) -> Transcript:
     """Runs one upload through the recogniser and writes down what it used."""
     if upload.fields.get("callback_url") or request.query.get("callback"):
@@ -96,6 +108,7 @@ async def recognise(
         request_id=request[REQUEST_ID],
         max_ms=admission.max_ms(mesh.settings.max_audio_ms),
         timeout_s=mesh.settings.request_timeout_s,
+        on_result=on_result,
     )
     admission.audio_ms = result.duration_ms
     admission.used = options.features

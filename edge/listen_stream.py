@@ -26,7 +26,7 @@ _INLINE_BYTES = 64 * 1024
 ProtocolFactory = Callable[[web.Request], ListenProtocol]
 
 
-def listen_stream_handler(dialect: str, factory: ProtocolFactory) -> Handler:
+def listen_stream_handler(dialect: str, factory: ProtocolFactory, *, max_frame_bytes: int = 0) -> Handler:
     """The request handler of a streaming dialect; what is wrong before the upgrade is an HTTP answer."""
 
     async def handle(request: web.Request) -> web.StreamResponse:
@@ -38,7 +38,12 @@ def listen_stream_handler(dialect: str, factory: ProtocolFactory) -> Handler:
         async with mesh.admit(request, Kind.LISTEN_STREAM, dialect, external_id) as admission:
             connection = ListenConnection(mesh, request, protocol, admission)
             try:
-                socket = await open_socket(request, mesh.settings, accepted_protocol(request.headers))
+                socket = await open_socket(
+                    request,
+                    mesh.settings,
+                    accepted_protocol(request.headers),
+                    max_frame_bytes=max_frame_bytes,
+                )
                 metrics.edge_open_sockets.add(1, {"dialect": dialect})
                 try:
                     await connection.run(socket)

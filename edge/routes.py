@@ -4,7 +4,7 @@ import uuid
 
 from aiohttp import web
 
-from edge import waves_routes
+from edge import openai_routes, waves_routes
 from edge.dialects import deepgram, deepgram_speak, smallest, smallest_speak
 from edge.dialects.deepgram_stream import DeepgramListen
 from edge.dialects.smallest_stream import PulseListen
@@ -31,6 +31,7 @@ def add_routes(app: web.Application) -> None:
             web.get("/v1/speak/stream", speak_stream_handler("smallest", _waves_speak)),
         ]
     )
+    openai_routes.mount(app)
     for prefix in ("/waves/v1", "/api/v1"):
         waves_routes.mount(app, prefix)
 

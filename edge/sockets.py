@@ -19,7 +19,7 @@ MAX_REASON_BYTES = 120  # a closing frame holds 123
 
 
 async def open_socket(
-    request: web.Request, settings: EdgeSettings, protocols: tuple[str, ...]
+    request: web.Request, settings: EdgeSettings, protocols: tuple[str, ...], *, max_frame_bytes: int = 0
 ) -> web.WebSocketResponse:
     """Upgrades. Compression is off: audio does not shrink, and time is what it would cost."""
     socket = web.WebSocketResponse(
@@ -28,7 +28,7 @@ async def open_socket(
         heartbeat=settings.heartbeat_s,
         protocols=protocols,
         compress=False,
-        max_msg_size=settings.max_frame_kb * 1024,
+        max_msg_size=max_frame_bytes or settings.max_frame_kb * 1024,
     )
     socket.headers["x-request-id"] = request[REQUEST_ID]
     socket.headers["dg-request-id"] = request[REQUEST_ID]

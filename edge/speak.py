@@ -26,6 +26,7 @@ _BYTES_PER_CHAR, _OTHER_FIELDS_BYTES = 6, 256 * 1024
 
 
 SpeakDialect = Callable[[Fields], SpeakRequest]
+SseFrames = Callable[[SynthesizeResponse], list[str]]
 
 
 def speak_handler(name: str, dialect: SpeakDialect) -> Handler:
@@ -35,33 +36,42 @@ def speak_handler(name: str, dialect: SpeakDialect) -> Handler:
         mesh = request.app[MESH]
         async with mesh.admit(request, Kind.SPEAK, name) as admission:
             asked = dialect(await read_speak_fields(request, mesh))
-            speech = begin(mesh, request, asked, admission)
-            headers = {
-                **admission.rate_headers(),
-                **dict(asked.headers),
-                "dg-request-id": request[REQUEST_ID],
-            }
-            if asked.options.encoding == Encoding.WAV:
-                return await _whole_wav(speech, admission, headers)
-            return await _streamed(request, speech, admission, headers)
+            return await respond_audio(request, asked, admission)
 
     return handle
 
 
-def speak_sse_handler(
-    name: str, dialect: SpeakDialect, frames: Callable[[SynthesizeResponse], list[str]]
-) -> Handler:
+def speak_sse_handler(name: str, dialect: SpeakDialect, frames: SseFrames) -> Handler:
     """The request handler of a dialect that answers with server-sent events."""
 
     async def handle(request: web.Request) -> web.StreamResponse:
         mesh = request.app[MESH]
         async with mesh.admit(request, Kind.SPEAK, name) as admission:
             asked = dialect(await read_speak_fields(request, mesh))
-            # Pieces of one stream of bytes: a WAV among them has no length in its header.
-            speech = begin(mesh, request, asked, admission, keep_wav=True)
-            return await _events(request, speech, admission, dict(asked.headers), frames)
+            return await respond_events(request, asked, admission, frames)
 
     return handle
+
+
+async def respond_audio(
+    request: web.Request, asked: SpeakRequest, admission: Admission
+) -> web.StreamResponse:
+    """Speaks into the body of the answer."""
+    speech = begin(request.app[MESH], request, asked, admission)
+    headers = {**admission.rate_headers(), **dict(asked.headers), "dg-request-id": request[REQUEST_ID]}
+    if asked.options.encoding == Encoding.WAV:
+        return await _whole_wav(speech, admission, headers)
+    return await _streamed(request, speech, admission, headers)
+
+
+async def respond_events(
+    request: web.Request, asked: SpeakRequest, admission: Admission, frames: SseFrames
+) -> web.StreamResponse:
+    """Speaks into server-sent events. A WAV in pieces has no length in its header."""
+    speech = begin(request.app[MESH], request, asked, admission, keep_wav=True)
+    return await _events(
+        request, speech, admission, {**admission.rate_headers(), **dict(asked.headers)}, frames
+    )
 
 
 async def _events(
@@ -69,10 +79,9 @@ async def _events(
     speech: Speech,
     admission: Admission,
     headers: dict[str, str],
-    frames: Callable[[SynthesizeResponse], list[str]],
+    frames: SseFrames,
 ) -> web.StreamResponse:
-    response = web.StreamResponse(headers={**headers, "Cache-Control": "no-store", "X-Accel-Buffering": "no"})
-    response.content_type = "text/event-stream"
+    response = event_stream(headers)
     try:
         async with aclosing(counted(speech, admission)) as events:
             async for event in events:
@@ -87,6 +96,13 @@ async def _events(
         if not response.prepared:
             raise
         break_off(request, admission, error)
+    return response
+
+
+def event_stream(headers: dict[str, str]) -> web.StreamResponse:
+    """An answer of server-sent events that nothing on the way holds back."""
+    response = web.StreamResponse(headers={**headers, "Cache-Control": "no-store", "X-Accel-Buffering": "no"})
+    response.content_type = "text/event-stream"
     return response
 
 
