@@ -18,6 +18,7 @@ from asr.endpoint import EndpointConfig, Endpointer, Kind, Signal
 from asr.events import Event, SpeechEnded, SpeechStarted, Tally, Transcript, UtteranceEnd
 from asr.guard import Heard, plausible
 from asr.model import SAMPLE_RATE_HZ, DecodeRequest, DecodeResult, Pcm
+from asr.padding import MIN_WINDOW_MS, padded
 from asr.transcripts import confidence, final, split_by_words, timed
 from asr.utterance import Aim, Decoded, Job, Utterance
 from asr.vad import CHUNK_SAMPLES, Floats
@@ -45,11 +46,13 @@ class Tuning:
 
     interim_ms: int = 240  # new audio, and time, between two interims
     first_interim_ms: int = 192  # speech before the first one
+    agree_ms: int = 400  # audio between two hypotheses whose agreement counts
     load_factor: float = 1.5  # an interim that took long is followed by this many times as long a rest
     preroll_ms: int = 256  # the detector is late by a consonant
     postroll_ms: int = 200
     cut_ms: int = 15_000  # a longer window is cut
     cut_retry_ms: int = 1_500
+    min_window_ms: int = MIN_WINDOW_MS
     settled_ms: int = 2_500  # words this far from the end of a window that is cut are taken as settled
     max_window_ms: int = 28_000
     # With endpointing off a stretch still closes after this silence, as a final that ends no utterance.
@@ -168,7 +171,7 @@ class StreamPolicy:
             if utterance.complete:
                 self._complete(utterance)
                 return
-        self._agree(utterance, result)
+        self._agree(job, result)
         if job.aim is Aim.CUT:
             self._cut(job, result)
         elif self.options.interim_results:
@@ -257,7 +260,7 @@ class StreamPolicy:
         exact = aim is Aim.INTERIM
         request = replace(
             template,
-            pcm=pcm,
+            pcm=padded(pcm, self.tuning.min_window_ms),
             language=self.language,
             prefix=utterance.committed,
             draft=utterance.hypothesis[len(utterance.committed) :],
@@ -304,13 +307,20 @@ class StreamPolicy:
         if (job.end - job.utterance.speech_start) // SAMPLES_PER_MS >= self.tuning.language_ms:
             self.language = result.language
 
-    def _agree(self, utterance: Utterance, result: DecodeResult) -> None:
-        tokens = tuple(result.tokens)
-        n = agreed(utterance.hypothesis, tokens, self._text_of)
+    def _agree(self, job: Job, result: DecodeResult) -> None:
+        utterance, tokens = job.utterance, tuple(result.tokens)
+        # Two decodes of nearly the same audio agree on its mistakes, so the older one must have heard less.
+        settled = [
+            entry
+            for entry in utterance.earlier
+            if entry[0] <= job.end - self.tuning.agree_ms * SAMPLES_PER_MS
+        ]
+        n = agreed(settled[-1][1], tokens, self._text_of) if settled else 0
         # While the language is open, the next hypothesis may be in another one.
         if self.language and n > len(utterance.committed):
             utterance.committed = tokens[:n]
         utterance.hypothesis = tokens
+        utterance.earlier = [*settled[-1:], *utterance.earlier[len(settled) :], (job.end, tokens)]
 
     def _show(self, job: Job, result: DecodeResult) -> None:
         utterance = job.utterance
@@ -363,6 +373,7 @@ class StreamPolicy:
         utterance.start = utterance.speech_start = start
         utterance.committed, utterance.hypothesis = committed, rest
         utterance.shown, utterance.last, utterance.cut_after = ("", ""), None, 0
+        utterance.earlier = [(utterance.heard, rest)] if rest else []
 
     def _complete(self, utterance: Utterance) -> None:
         """Says the final of a closed utterance that was heard to its end."""

@@ -34,6 +34,9 @@ class Utterance:
 
     committed: tuple[int, ...] = ()  # tokens that stay
     hypothesis: tuple[int, ...] = ()  # tokens of the last decode, the committed ones included
+    earlier: list[tuple[int, tuple[int, ...]]] = field(
+        default_factory=list
+    )  # window ends and their hypotheses
     context: tuple[int, ...] = ()  # tokens of the text before the window
     heard: int = 0  # end of the last decoded window
     shown: tuple[str, str] = ("", "")  # text and committed text of the last interim

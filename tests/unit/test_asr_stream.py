@@ -91,7 +91,7 @@ def test_silence_reaches_no_model() -> None:
 def test_silence_between_utterances_is_left_out_of_windows() -> None:
     words = script("one two [5000] three four")
     driver = Driver(words).say(words, total_ms=9000)
-    assert max(len(job.request.pcm) for job in driver.jobs) < 16_000 * 1.5
+    assert max(job.end - job.start for job in driver.jobs) < 16_000 * 1.5
 
 
 def test_the_last_words_come_at_the_end_of_audio_wherever_it_ends() -> None:
@@ -202,17 +202,17 @@ def test_so_many_words_at_once_are_several_finals() -> None:
 
 
 def test_long_speech_is_cut_and_nothing_is_lost_or_doubled() -> None:
-    words = script(numbers(400), word_ms=220, gap_ms=40)
+    words = script(numbers(250), word_ms=220, gap_ms=40)
     driver = Driver(words, decode_s=0.3).say(words).finish()
-    assert driver.text == numbers(400)
-    assert len(driver.finals) >= 6
+    assert driver.text == numbers(250)
+    assert len(driver.finals) >= 4
     assert_interims_keep_what_is_committed(driver)
     ends = [final.end_ms for final in driver.finals]
     assert ends == sorted(ends)
 
 
 def test_windows_stay_bounded_however_long_the_speech() -> None:
-    words = script(numbers(400), word_ms=220, gap_ms=40)
+    words = script(numbers(250), word_ms=220, gap_ms=40)
     driver = Driver(words, decode_s=0.3).say(words).finish()
     assert max(len(job.request.pcm) for job in driver.jobs) <= 18 * 16_000
 
@@ -237,7 +237,7 @@ def test_audio_that_comes_faster_than_it_is_decoded_is_not_lost() -> None:
 
 
 def test_speech_without_text_does_not_pile_up() -> None:
-    pcm = np.full(16_000 * 120, 0.99, np.float32)  # the detector says voice, the model says nothing
+    pcm = np.full(16_000 * 60, 0.99, np.float32)  # the detector says voice, the model says nothing
     driver = Driver([]).play(pcm).finish()
     assert driver.text == ""
     assert driver.policy.backlog_ms == 0
