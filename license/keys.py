@@ -67,7 +67,12 @@ def new_key_id() -> str:
 
 def sign(document: License, authority: Ed25519PrivateKey) -> str:
     """The key text of a licence."""
-    payload = json.dumps(asdict(document), separators=(",", ":"), ensure_ascii=True).encode()
+    # Keys are pasted by hand: what is 0 (no limit, no end) goes without saying.
+    fields_set = {name: value for name, value in asdict(document).items() if value != 0}
+    fields_set["limits"] = {name: limit for name, limit in fields_set["limits"].items() if limit}
+    if not fields_set["limits"]:
+        del fields_set["limits"]
+    payload = json.dumps(fields_set, separators=(",", ":"), ensure_ascii=True).encode()
     signed = f"{PREFIX}.{_encode(payload)}"
     return f"{signed}.{_encode(authority.sign(signed.encode()))}"
 
@@ -123,7 +128,7 @@ def _parse(payload: bytes) -> License:
     """Signed, so honest; but an authority can be newer than this code, so unknown fields are let be."""
     try:
         document: dict[str, Any] = json.loads(payload)
-        limits = {limit.name: _count(document["limits"].get(limit.name, 0)) for limit in fields(Limits)}
+        limits = {limit.name: _count(document.get("limits", {}).get(limit.name, 0)) for limit in fields(Limits)}
         key_id = str(document["key_id"])
         if not KEY_ID.fullmatch(key_id):
             raise ValueError("key id")
@@ -131,8 +136,8 @@ def _parse(payload: bytes) -> License:
             key_id=key_id,
             customer=str(document["customer"]),
             features=tuple(str(feature) for feature in document["features"]),
-            issued_ms=_count(document["issued_ms"]),
-            expires_ms=_count(document["expires_ms"]),
+            issued_ms=_count(document.get("issued_ms", 0)),
+            expires_ms=_count(document.get("expires_ms", 0)),
             limits=Limits(**limits),
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
