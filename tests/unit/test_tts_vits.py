@@ -184,7 +184,9 @@ def test_convolution_of_any_length_and_batch() -> None:
         x, total = torch.randn(batch, time, 6), torch.randn(batch, time, 7)
         expected = F.conv1d(x.mT, weight, bias, dilation=3, padding=6).mT
         torch.testing.assert_close(conv(x), expected, atol=1e-5, rtol=1e-5)
-        torch.testing.assert_close(conv.add_to(total.clone(), x), expected + total, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(conv.plus(x, total), expected + total, atol=1e-5, rtol=1e-5)
+        added = conv.plus(x, total.clone(), overwrite=True)
+        torch.testing.assert_close(added, expected + total, atol=1e-5, rtol=1e-5)
 
 
 def test_spline_is_monotone_and_the_identity_outside() -> None:

@@ -5,10 +5,13 @@ decoder's shapes, where `conv1d` on [batch, channels, time] reaches 50 to 150 in
 once and a leaky ReLU or a residual is fused into the product, through the operators that torch's own CPU graphs use.
 """
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+Activation = Literal["none", "leaky_relu", "relu"]
 LEAK = 0.1  # slope of the leaky ReLU in the decoder
 
 
@@ -65,29 +68,35 @@ class Conv:
         """Steps of input on each side that one step of output depends on."""
         return self.padding
 
-    def __call__(self, x: Tensor, leaky: bool = False) -> Tensor:
-        """`leaky` applies the decoder's leaky ReLU to the result."""
+    def __call__(self, x: Tensor, act: Activation = "none") -> Tensor:
+        """`act` is applied to the result: the decoder's leaky ReLU, or an ordinary one."""
         image = x.transpose(1, 2).unsqueeze(2)
         if not self.packs:
             y = F.conv2d(image, self.weight, self.bias, 1, (0, self.padding), (1, self.dilation))
-            y = F.leaky_relu(y, LEAK) if leaky else y
+            if act != "none":
+                y = F.leaky_relu_(y, LEAK) if act == "leaky_relu" else y.relu_()
         else:
             packed = self._pack(x.shape[0], x.shape[1])
-            act, slope = ("leaky_relu", [LEAK]) if leaky else ("none", [])
+            slope = [LEAK] if act == "leaky_relu" else []
             y = torch.ops.mkldnn._convolution_pointwise(
                 image, packed, self.bias, *self._shape, 1, act, slope, ""
             )
         return y.squeeze(2).transpose(1, 2)
 
-    def add_to(self, total: Tensor, x: Tensor) -> Tensor:
-        """`total` [batch, time, out] plus the convolution of `x`; `total` may be overwritten."""
+    def plus(self, x: Tensor, other: Tensor, *, overwrite: bool = False) -> Tensor:
+        """`other` [batch, time, out] plus the convolution of `x`; `overwrite` lets the sum take the place of it."""
         if not self.packs:
-            return total + self(x)
-        image, other = x.transpose(1, 2).unsqueeze(2), total.transpose(1, 2).unsqueeze(2)
+            return other + self(x)
+        image, term = x.transpose(1, 2).unsqueeze(2), other.transpose(1, 2).unsqueeze(2)
         packed = self._pack(x.shape[0], x.shape[1])
-        y: Tensor = torch.ops.mkldnn._convolution_pointwise_.binary(
-            other, image, packed, self.bias, *self._shape, 1, "add", 1.0, None, [], None
-        )
+        if overwrite:
+            y: Tensor = torch.ops.mkldnn._convolution_pointwise_.binary(
+                term, image, packed, self.bias, *self._shape, 1, "add", 1.0, None, [], None
+            )
+        else:
+            y = torch.ops.mkldnn._convolution_pointwise.binary(
+                image, term, packed, self.bias, *self._shape, 1, "add", 1.0, None, [], None
+            )
         return y.squeeze(2).transpose(1, 2)
 
 

@@ -19,12 +19,12 @@ EPSILON = 1e-5
 class Attention:
     """Self-attention whose scores and values know how far apart two phonemes are, up to `window` steps."""
 
-    def __init__(self, weights: Weights) -> None:
+    def __init__(self, weights: Weights, fast: torch.dtype) -> None:
         self.rel_k, self.rel_v = weights["emb_rel_k"][0], weights["emb_rel_v"][0]  # [2 * window + 1, head]
         self.window, self.head = (self.rel_k.shape[0] - 1) // 2, self.rel_k.shape[1]
         parts = [weights.sub(f"conv_{name}") for name in "qkv"]
-        self.qkv = torch.cat([part["weight"][:, :, 0] for part in parts])  # [3 * hidden, hidden]
-        self.qkv_bias = torch.cat([part["bias"] for part in parts])
+        self.qkv = torch.cat([part["weight"][:, :, 0] for part in parts]).to(fast)  # [3 * hidden, hidden]
+        self.qkv_bias = torch.cat([part["bias"] for part in parts]).to(fast)
         out = weights.sub("conv_o")
         self.out, self.out_bias = out["weight"][:, :, 0], out["bias"]
 
@@ -32,7 +32,11 @@ class Attention:
         """`x` [batch, ids, hidden]; `blocked` [batch, 1, 1, ids] is True where there is only padding."""
         batch, ids, hidden = x.shape
         heads, window = hidden // self.head, self.window
-        qkv = F.linear(x, self.qkv, self.qkv_bias).reshape(batch, ids, 3, heads, self.head)
+        qkv = (
+            F.linear(x.to(self.qkv.dtype), self.qkv, self.qkv_bias)
+            .to(x.dtype)
+            .reshape(batch, ids, 3, heads, self.head)
+        )
         q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each [batch, heads, ids, head]
         q = q / math.sqrt(self.head)
 
@@ -60,7 +64,7 @@ class TextEncoder:
         self.fast = fast
         encoder = weights.sub("encoder")
         layers = encoder.count("attn_layers")
-        self.attention = [Attention(encoder.sub(f"attn_layers.{i}")) for i in range(layers)]
+        self.attention = [Attention(encoder.sub(f"attn_layers.{i}"), fast) for i in range(layers)]
         self.expand = [self._conv(encoder.sub(f"ffn_layers.{i}.conv_1")) for i in range(layers)]
         self.shrink = [self._conv(encoder.sub(f"ffn_layers.{i}.conv_2")) for i in range(layers)]
         self.norms = [
@@ -84,7 +88,7 @@ class TextEncoder:
             self.attention, self.expand, self.shrink, self.norms, strict=True
         ):
             x = F.layer_norm(x + attend(x, blocked), (self.hidden,), *norms[0], EPSILON)
-            y = expand((x * mask).to(self.fast)).relu_()
+            y = expand((x * mask).to(self.fast), "relu")
             y = shrink(y * mask.to(self.fast)).to(x.dtype)
             x = F.layer_norm(x + y * mask, (self.hidden,), *norms[1], EPSILON)
         x = x * mask
