@@ -6,10 +6,11 @@ from contextlib import suppress
 
 from aiohttp import web
 
-from common.clients import AsrClient, SessionClient, TtsClient, open_channel
+from common.clients import AsrClient, LicenseClient, SessionClient, TtsClient, open_channel
 from edge import middleware, probes
 from edge.fetch import Fetcher
 from edge.health import Health, watch
+from edge.keys import KnownKeys
 from edge.mesh import MESH, Mesh
 from edge.pages import add_pages
 from edge.routes import add_routes
@@ -28,6 +29,7 @@ async def build_app(settings: EdgeSettings) -> web.Application:
         session=SessionClient(channel),
         fetcher=Fetcher(timeout_s=settings.fetch_timeout_s, allow_private=settings.fetch_private),
         health=Health(required=settings.required),
+        known_keys=KnownKeys(LicenseClient(channel)),
     )
     app.on_response_prepare.append(middleware.on_prepare)
     app.cleanup_ctx.append(_watching)

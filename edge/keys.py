@@ -1,8 +1,12 @@
-"""Where clients put their key."""
+"""Where clients put their key, and which keys are good."""
 
+import hashlib
+import time
 from collections.abc import Mapping
 
-from common.errors import Unauthenticated
+from common.clients import LicenseClient
+from common.errors import LicenseExpired, Unauthenticated
+from common.pb.voxmesh.license.v1 import LicenseState, ValidateRequest
 
 _SCHEMES = ("token", "bearer")
 _QUERY_NAMES = ("token", "api_key")
@@ -45,3 +49,29 @@ def _sub_protocol(headers: Mapping[str, str]) -> tuple[str, str]:
         if part.startswith(_OPENAI_PROTOCOL):
             return part.removeprefix(_OPENAI_PROTOCOL), "realtime" if "realtime" in offered else ""
     return "", "realtime" if "realtime" in offered else ""
+
+
+class KnownKeys:
+    """Asks the licence service whether a key is good and remembers a good answer for a little while."""
+
+    GOOD_FOR_S = 30.0
+    MAX_KEYS = 1_024
+    TIMEOUT_S = 3.0
+
+    def __init__(self, client: LicenseClient) -> None:
+        self._client = client
+        self._good: dict[bytes, float] = {}  # digest of the key -> when it is asked for again
+
+    async def check(self, key: str) -> None:
+        """Raises Unauthenticated or LicenseExpired; Unavailable when nobody can say."""
+        digest = hashlib.sha256(key.encode()).digest()
+        if self._good.get(digest, 0.0) > time.monotonic():
+            return
+        answer = await self._client.validate(ValidateRequest(key=key), timeout=self.TIMEOUT_S)
+        if answer.state == LicenseState.EXPIRED:
+            raise LicenseExpired("License expired")
+        if answer.state not in (LicenseState.VALID, LicenseState.GRACE):
+            raise Unauthenticated("Invalid license key")
+        if len(self._good) >= self.MAX_KEYS:
+            self._good.clear()
+        self._good[digest] = time.monotonic() + self.GOOD_FOR_S

@@ -13,7 +13,7 @@ from common.pb.voxmesh.license.v1 import Kind
 from edge.admission import Admission, admit
 from edge.fetch import Fetcher
 from edge.health import Health
-from edge.keys import find_key
+from edge.keys import KnownKeys, find_key
 from edge.requests import ListenOptions, SpeakOptions
 from edge.settings import EdgeSettings
 from edge.voices import resolve_voice
@@ -35,6 +35,7 @@ class Mesh:
     session: SessionClient
     fetcher: Fetcher
     health: Health
+    known_keys: KnownKeys
 
     def key_of(self, request: web.Request) -> str:
         """The caller's key; raises Unauthenticated."""
@@ -44,6 +45,15 @@ class Mesh:
             if self.settings.anonymous and self.settings.license_key:
                 return self.settings.license_key
             raise
+
+    async def check_key(self, request: web.Request) -> None:
+        """For what costs nothing: the key has to be good, no lease is taken.
+
+        Raises:
+            Unauthenticated, LicenseExpired: it is not.
+            Unavailable, DeadlineExceeded: nobody can say.
+        """
+        await self.known_keys.check(self.key_of(request))
 
     def admit(
         self, request: web.Request, kind: Kind, dialect: str, external_id: str = ""

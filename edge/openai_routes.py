@@ -114,13 +114,13 @@ async def _speech(request: web.Request) -> web.StreamResponse:
 
 async def _models(request: web.Request) -> web.Response:
     mesh = request.app[MESH]
-    mesh.key_of(request)
+    await mesh.check_key(request)
     return web.json_response(openai.models(mesh.health.models, mesh.health.voices))
 
 
 async def _model(request: web.Request) -> web.Response:
     mesh = request.app[MESH]
-    mesh.key_of(request)
+    await mesh.check_key(request)
     name = request.match_info["model"]
     known = {one.name for one in mesh.health.models} | {one.name for one in mesh.health.voices}
     if name not in known:

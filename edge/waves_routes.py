@@ -83,11 +83,11 @@ def _get_text(request: web.Request) -> PulseListen:
 
 async def _voices(request: web.Request) -> web.Response:
     mesh = request.app[MESH]
-    mesh.key_of(request)
+    await mesh.check_key(request)
     return web.json_response(waves.voices(mesh.health.voices, request.match_info["model"]))
 
 
 async def _all_models(request: web.Request) -> web.Response:
     mesh = request.app[MESH]
-    mesh.key_of(request)
+    await mesh.check_key(request)
     return web.json_response(waves.all_models(mesh.health.voices))

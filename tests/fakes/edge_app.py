@@ -13,7 +13,7 @@ from edge.app import build_app
 from edge.mesh import MESH, Mesh
 from edge.settings import EdgeSettings
 from tests.fakes.asr_servicer import FakeAsr
-from tests.fakes.session_servicer import FakeSessions
+from tests.fakes.session_servicer import FakeLicenses, FakeSessions
 from tests.fakes.tts_servicer import FakeTts
 
 KEY = {"Authorization": "Token good"}
@@ -37,7 +37,7 @@ class Edge:
         await self.rpc.server.stop(None)
 
     async def start_services(self) -> None:
-        self.rpc = RpcServer(self.asr, self.tts, self.sessions)
+        self.rpc = RpcServer(self.asr, self.tts, self.sessions, FakeLicenses())
         self.rpc_port = self.rpc.server.add_insecure_port(f"127.0.0.1:{self.rpc_port}")
         await self.rpc.server.start()
         await self.rpc.set_serving(True)

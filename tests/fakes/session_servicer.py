@@ -4,7 +4,13 @@ import time
 from dataclasses import dataclass, field
 
 from common.errors import AtCapacity, LicenseExpired, RateLimited, Unauthenticated
-from common.pb.voxmesh.license.v1 import Limits
+from common.pb.voxmesh.license.v1 import (
+    LicenseServiceBase,
+    LicenseState,
+    Limits,
+    ValidateRequest,
+    ValidateResponse,
+)
 from common.pb.voxmesh.session.v1 import (
     CloseRequest,
     CloseResponse,
@@ -62,3 +68,11 @@ class FakeSessions(SessionServiceBase):
 
     async def list(self, message: ListRequest) -> ListResponse:
         return ListResponse()
+
+
+class FakeLicenses(LicenseServiceBase):
+    """Knows the same keys."""
+
+    async def validate(self, message: ValidateRequest) -> ValidateResponse:
+        states = {"expired": LicenseState.EXPIRED, **dict.fromkeys(LIMITS, LicenseState.VALID)}
+        return ValidateResponse(state=states.get(message.key, LicenseState.INVALID))

@@ -52,8 +52,10 @@ async def test_formats(edge: Edge) -> None:
 
 
 async def test_verbose_json_has_what_the_client_library_requires(edge: Edge) -> None:
-    granularities = {"timestamp_granularities__": ["word", "segment"]}
-    _, _, text = await transcribe(edge, response_format="verbose_json", language="en", **granularities)
+    wanted = ["word", "segment"]
+    _, _, text = await transcribe(
+        edge, response_format="verbose_json", language="en", timestamp_granularities__=wanted
+    )
     body = json.loads(text)
     assert (body["task"], body["language"], body["duration"]) == ("transcribe", "english", 0.5)
     assert [word["word"] for word in body["words"]] == ["w1", "w2", "w3"]
@@ -136,6 +138,9 @@ async def test_models(edge: Edge) -> None:
         assert (await response.json())["id"] == "fake-base"
     async with edge.http.get("/v1/models/other", headers=BEARER) as response:
         assert response.status == 404
+    for key, status in (("wrong", 401), ("expired", 403)):
+        async with edge.http.get("/v1/models", headers={"Authorization": f"Bearer {key}"}) as response:
+            assert response.status == status
 
 
 async def until(socket: aiohttp.ClientWebSocketResponse, kind: str) -> list[dict[str, Any]]:
