@@ -65,6 +65,7 @@ class Script:
         self._readers: dict[str, Reader] = {}
         self._markup = ""
         self._gap_ms = 0  # silence due before the next words
+        self._gap_open = False  # words came since the last silence that was asked for
         self._unsaid = ""  # symbols of this turn that no word came with
         self._said = False  # any word in this turn
         self.characters = 0
@@ -122,7 +123,7 @@ class Script:
         if any(can_be_spoken(word.spoken) or word.ipa for word in words):
             if self._gap_ms:
                 yield Silence(self._gap_ms)
-            self._said, self._gap_ms = True, GAPS_MS[boundary]
+            self._said, self._gap_open, self._gap_ms = True, True, GAPS_MS[boundary]
             yield Say(words, style, self._clock())
         elif not self._said:
             self._unsaid = (self._unsaid + "".join(text.split()))[:MAX_SPELLED_SYMBOLS]
@@ -132,11 +133,11 @@ class Script:
         for part in document.parts:
             match part:
                 case ssml.Pause(ms):
-                    self._gap_ms = 0
+                    self._gap_ms, self._gap_open = 0, False
                     if ms:
                         yield Silence(ms)
                 case ssml.End(boundary):
-                    if self._gap_ms or self._said:
+                    if self._gap_open:
                         self._gap_ms = max(self._gap_ms, GAPS_MS[boundary])
                 case ssml.Span(text, style):
                     voice = self._voices.get(style.voice, self._options.voice)

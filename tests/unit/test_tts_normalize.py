@@ -3,7 +3,7 @@
 import pytest
 
 from tts.text.normalize import read_english, read_other
-from tts.text.words import can_be_spoken, clean, spell_out, tokenize
+from tts.text.words import Word, can_be_spoken, clean, spell_out, tokenize
 
 
 def read(text: str) -> str:
@@ -94,6 +94,12 @@ def read(text: str) -> str:
 )  # fmt: skip
 def test_english_is_read_aloud(written: str, spoken: str) -> None:
     assert read(written) == spoken
+
+
+@pytest.mark.parametrize(("day_first", "spoken"), [(False, "January fifth"), (True, "May first")])
+def test_who_writes_the_day_first(day_first: bool, spoken: str) -> None:
+    (word,) = read_english(tokenize("1/5/2024"), day_first=day_first)
+    assert word == Word("1/5/2024", f"{spoken} twenty twenty-four")
 
 
 def test_every_written_word_has_its_sound() -> None:

@@ -58,8 +58,8 @@ def test_sub_phoneme_and_say_as_are_words_of_their_own() -> None:
         '<say-as interpret-as="ordinal">3</say-as> <say-as interpret-as="cardinal">1,200</say-as>'
     )
     assert marked(document) == [
-        ("WWW", "World Wide Web"), ("tomato", "/təˈmɑːtoʊ/"), ("B2", "B. two"), ("42", "four two"),
-        ("3", "third"), ("1,200", "one thousand two hundred"),
+        ("WWW", "World Wide Web"), ("tomato", "/təˈmɑːtoʊ/"), ("B2", "B. 2"), ("42", "4 2"),
+        ("3", "third"), ("1,200", "1200"),
     ]  # fmt: skip
 
 

@@ -6,6 +6,7 @@ Other languages go to espeak-ng as they are, which reads their numbers by its ow
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 from roman_numerals import InvalidRomanNumeralError, RomanNumeral
 
@@ -20,6 +21,7 @@ _PLURAL_ACRONYM = re.compile(r"([B-DF-HJ-NP-TV-Z][A-Z]{1,4}|[A-Z]{2,3})s")
 _ROMAN = re.compile(r"[IVX]+|[IVXLCDM]{3,}")
 _PLAIN = re.compile(r"[^\W\d_]+(?:['’‘.-][^\W\d_]+)*['’]?")
 _RUNS = re.compile(r"\d[\d,]*(?:\.\d+)?|[^\W\d_]+(?:['’][^\W\d_]+)*|\S")
+_SLASH_DATE = re.compile(r"^(\d{1,2})/(\d{1,2})/(\d{4}|\d{2})$")
 _SYMBOLS = {
     "&": "and", "@": "at", "%": "percent", "+": "plus", "=": "equals", "<": "less than", ">": "greater than",
     "×": "times", "÷": "divided by", "±": "plus or minus", "≈": "about", "~": "about", "≤": "at most", "≥": "at least",
@@ -49,8 +51,10 @@ _MONARCHS = frozenset(
 )
 
 
-def read_english(tokens: Sequence[Token]) -> list[Word]:
-    """One word for each token."""
+def read_english(tokens: Sequence[Token], *, day_first: bool = False) -> list[Word]:
+    """One word for each token; `day_first` reads 1/5/2024 as people outside the United States do."""
+    if day_first:
+        tokens = [replace(token, core=_SLASH_DATE.sub(r"\1.\2.\3", token.core)) for token in tokens]
     words: list[Word] = []
     while len(words) < len(tokens):
         i = len(words)

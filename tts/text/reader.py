@@ -1,7 +1,8 @@
 """Text to words with their sound: inline phonemes, the caller's lexicon, then the language's own rules."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from tts.text.lexicon import Lexicon, pronounced
 from tts.text.normalize import read_english, read_other
@@ -15,6 +16,8 @@ _LINK = re.compile(r"\[([^\[\]\n]+)\]\((?:https?://|mailto:)[^)\s]*\)")
 FIRST_SLOT = 0xF0000
 MAX_SLOTS = 0xFFFD
 
+MONTH_FIRST = ("en", "en-us", "en-ph")
+
 Slots = Mapping[str, Sequence[Word]]
 
 
@@ -22,7 +25,7 @@ class Reader:
     """Reads text of one language with one lexicon."""
 
     def __init__(self, language: str, lexicon: Lexicon | None = None) -> None:
-        self._rules = read_english if language.lower().partition("-")[0] == "en" else read_other
+        self._rules = _rules(language.lower())
         self._lexicon = lexicon or Lexicon()
 
     def read(self, text: str, slots: Slots | None = None) -> list[Word]:
@@ -57,3 +60,9 @@ class Reader:
                 run.append(tokens[i])
                 i += 1
         return words + self._rules(run)
+
+
+def _rules(language: str) -> Callable[[Sequence[Token]], list[Word]]:
+    if language.partition("-")[0] != "en":
+        return read_other
+    return partial(read_english, day_first=language not in MONTH_FIRST)

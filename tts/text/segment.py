@@ -33,6 +33,7 @@ _TOKEN = re.compile(
 )
 _LAST_WORD = re.compile(r"[^\s(\[{\"'“‘«]+$")
 _SPACE = re.compile(r"\s+")
+_BLANK_LINE = re.compile(r"[ \t\r]{0,8}\n[ \t\r]{0,8}\n")
 _ENDED = re.compile(rf"[.!?…。！？｡]{_CLOSERS}$")
 _LETTERS = re.compile(r"(?:\w{1,2}\.)+\w{1,2}")  # U.S, p.m, Ph.D
 
@@ -137,6 +138,8 @@ class Segmenter:
                 self._scan = match.start()
                 return self._early(self._scan)
             if isinstance(verdict, Boundary):
+                if _BLANK_LINE.match(self._text, end):
+                    verdict = Boundary.PARAGRAPH
                 return self._long(end) or (end, verdict)
             if verdict:
                 self._soft.append(end)

@@ -16,7 +16,7 @@ from defusedxml.sax import make_parser
 
 from common.errors import InvalidArgument
 from tts.text.lexicon import pronounced
-from tts.text.numbers import cardinal, digits, is_amount, ordinal
+from tts.text.numbers import is_amount, ordinal
 from tts.text.reader import FIRST_SLOT, MAX_SLOTS
 from tts.text.segment import Boundary
 from tts.text.words import Word, can_be_spoken
@@ -41,6 +41,7 @@ _VOLUMES = {
     "loud": 4.0,
     "x-loud": 8.0,
 }
+_SPACES = re.compile(r"\s+")
 _SECONDS = re.compile(r"(\d+(?:\.\d+)?)(ms|s)")
 _NUMBER = re.compile(r"([-+]?)(\d+(?:\.\d+)?)(%|st|dB)?")
 MIN_RATE, MAX_RATE = 0.5, 2.0
@@ -135,6 +136,7 @@ class _Handler(ContentHandler):
         self._open: list[str] = []
         self._styles = [Style()]
         self._whole: _Whole | None = None  # an element whose text is read as one
+        self._characters: list[str] = []  # since the last tag
         self._silence_ms = 0
         self._locator = locator
 
@@ -144,6 +146,7 @@ class _Handler(ContentHandler):
         return self._locator.getLineNumber() or 1, self._locator.getColumnNumber() or 0
 
     def startElement(self, name: str, attrs: Any) -> None:
+        self._end_text()
         if name not in ELEMENTS:
             raise self._error(f"<{name[:40]}> is not understood; these are: {' '.join(ELEMENTS)}")
         if (name == "speak") != (not self._open):
@@ -158,6 +161,7 @@ class _Handler(ContentHandler):
             start(dict(attrs.items()))
 
     def endElement(self, name: str) -> None:
+        self._end_text()
         self._open.pop()
         if name in ("prosody", "voice"):
             self._styles.pop()
@@ -170,14 +174,17 @@ class _Handler(ContentHandler):
             self._text(text) if word is None else self._add(word)
 
     def characters(self, content: str) -> None:
+        self._characters.append(content)
+
+    def _end_text(self) -> None:
+        """The text between two tags is complete."""
+        content = "".join(self._characters)
+        self._characters.clear()
         if self._whole:
             self._whole.text += content
-            return
-        text = "".join(
-            " " if 0xE000 <= ord(char) <= 0xF8FF or ord(char) >= FIRST_SLOT else char for char in content
-        )
-        # Line breaks of the markup are not those of the text.
-        self._text(re.sub(r"\s+", " ", text))
+        elif content:
+            mine = "".join(" " if _is_private(char) else char for char in content)
+            self._text(_SPACES.sub(" ", mine))  # line breaks of the markup are not those of the text
 
     def _start_p(self, _: dict[str, str]) -> None:
         self.document.parts.append(End(Boundary.PARAGRAPH))
@@ -298,6 +305,10 @@ class _Handler(ContentHandler):
         return _bad(*self.place, reason)
 
 
+def _is_private(char: str) -> bool:
+    return 0xE000 <= ord(char) <= 0xF8FF or ord(char) >= FIRST_SLOT
+
+
 @dataclass(slots=True)
 class _Whole:
     read: Callable[[str], Word | None]  # None leaves the text to the usual rules
@@ -305,16 +316,19 @@ class _Whole:
 
 
 def _say_as(kind: str, text: str) -> Word | None:
-    """The reading of a `say-as`; None for what plain text is recognised as anyway."""
+    """The reading of a `say-as`; None for what plain text is recognised as anyway.
+
+    Digits stay digits, one by one or together: espeak-ng says them in the language of the voice.
+    """
     match kind:
         case "characters" | "spell-out":
             spoken = " ".join(
-                digits(char) if char.isdecimal() else f"{char.upper()}." for char in text if char.isalnum()
+                f"{char.upper()}." if char.isalpha() else char for char in text if char.isalnum()
             )
         case "digits" | "telephone":
-            spoken = ", ".join(digits(group) for group in re.findall(r"\d+", text))
+            spoken = ", ".join(" ".join(group) for group in re.findall(r"\d+", text))
         case "cardinal" | "number" if is_amount(text):
-            spoken = cardinal(text)
+            spoken = text.replace(",", "")
         case "ordinal" if text.isdecimal():
             spoken = ordinal(int(text))
         case _:
