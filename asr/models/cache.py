@@ -1,5 +1,7 @@
 """Keys and values of every slot, allocated once."""
 
+from collections.abc import Callable
+
 import torch
 
 from asr.models.dims import Dims
@@ -12,20 +14,23 @@ class DecoderCache:
     """
 
     def __init__(
-        self, dims: Dims, slots: int, kind: torch.dtype, device: torch.device, aligned: set[int]
+        self, dims: Dims, slots: int, audio: int, kind: torch.dtype, device: torch.device, aligned: set[int]
     ) -> None:
         layers, heads = dims.n_text_layer, dims.n_text_head
         width = dims.n_text_state // heads
-        text, audio = dims.n_text_ctx, dims.n_audio_ctx
+        text = dims.n_text_ctx
 
-        def make(length: int) -> list[torch.Tensor]:
+        def make(length: int, fill: Callable[..., torch.Tensor]) -> list[torch.Tensor]:
             shape = (slots, heads, length, width)
-            fill = torch.empty if device.type == "cpu" else torch.zeros
             return [fill(shape, dtype=kind, device=device) for _ in range(layers)]
 
         self.slots = slots
-        self.self_k, self.self_v = make(text), make(text)  # per layer [slots, heads, text, width]
-        self.cross_k, self.cross_v = make(audio), make(audio)  # per layer [slots, heads, audio, width]
+        # Rows of different lengths are attended to together under a mask, and a masked NaN is still NaN: text starts
+        # as zeros. Audio does too where it is masked (GPU).
+        heard = torch.empty if device.type == "cpu" else torch.zeros
+        # Each per layer [slots, heads, text or audio, width].
+        self.self_k, self.self_v = make(text, torch.zeros), make(text, torch.zeros)
+        self.cross_k, self.cross_v = make(audio, heard), make(audio, heard)
         # Cross-attention queries of the layers that have alignment heads: word times come from them.
         queries = (slots, heads, text, width)
         self.cross_q = {layer: torch.zeros(queries, dtype=kind, device=device) for layer in aligned}
