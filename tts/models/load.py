@@ -29,6 +29,8 @@ def load_voice(
     `threads` sets torch's threads of the whole process. `dtype` is that of the convolutions; None picks bf16 where the
     processor is fast at it. Raises ValueError for files that are not such a voice, FileNotFoundError without one.
     """
+    if dtype == torch.float16 and device == "cpu":
+        raise ValueError("fp16 is emulated on processors: use bf16 or fp32")
     if threads is not None:
         torch.set_num_threads(threads)
     model = _model_file(path)

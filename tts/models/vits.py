@@ -23,7 +23,7 @@ from tts.models.weights import Weights
 
 MAX_PHONEME_FRAMES = 400  # about 4.6 s at 86 frames a second: a bound against runaway durations
 FRAME_GRID = 12  # windows of the decoder are multiples of it: a shape met for the first time costs extra
-LONGEST_WINDOW = 96  # about 1.1 s; the work on more no longer fits the processor's caches
+CPU_WINDOW, GPU_WINDOW = 72, 288  # most frames decoded at a time; more no longer fits a processor's caches
 FLOW_GRID = 32
 FIRST_FLOW, LATER_FLOW = 64, 256  # latents made at a time, beside what is recomputed on both sides
 IDS_GRID = 32
@@ -78,6 +78,7 @@ class VitsVoice:
         self.speakers = weights.get("emb_g.weight")  # [speakers, gin]
         self.symbols = self.encoder.table.shape[0]
         self.hop_samples = self.decoder.hop
+        self.longest = CPU_WINDOW if self.device.type == "cpu" else GPU_WINDOW
         self.batches = (
             self.device.type != "cpu"
         )  # one window fills a CPU, and there each batch size is a new shape
@@ -156,7 +157,7 @@ class VitsVoice:
 
     @torch.inference_mode()
     def decode(self, speeches: Sequence[VitsSpeech], frames: int) -> list[npt.NDArray[np.float32]]:
-        """The next `frames` (at most `LONGEST_WINDOW`) of each clause."""
+        """The next `frames` of each clause, or as many as one window holds."""
         windows = [self._window(speech, frames) for speech in speeches]
         groups: dict[tuple[int, int], list[int]] = {}
         for i, window in enumerate(windows):
@@ -172,7 +173,7 @@ class VitsVoice:
     def _window(self, speech: VitsSpeech, frames: int) -> "_Window":
         """Where the decoder looks for the next sound. Sizes come from a coarse grid, so shapes repeat."""
         reach, length = self.decoder.reach, speech.frames
-        wanted = min(frames, LONGEST_WINDOW, length - speech.done)
+        wanted = min(frames, self.longest, length - speech.done)
         count = min(length, _grid(wanted, FRAME_GRID))
         first = min(speech.done, length - count)
         width = min(length, count + 2 * reach)
