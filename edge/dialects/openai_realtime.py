@@ -155,7 +155,7 @@ class RealtimeTranscription:
         done = self._event("conversation.item.done", item=shown, previous_item_id=self._previous_item)
         completed = self._event(kind, **content, transcript=text, usage=usage)
         if result.language:
-            completed["languages"] = [result.language]
+            completed["languages"] = [{"code": result.language}]
         self._previous_item, self._item, self._sent = item, "", ""
         return [committed, added, *messages, completed, done]
 

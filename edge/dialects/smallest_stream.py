@@ -38,6 +38,9 @@ class PulseListen:
         self._said: list[str] = []
         self._ending = False
         self._held: Json | None = None  # the final that may be the last
+        self._open_text = False  # an interim was shown that no final has closed
+        # A pause whose final is still to come: clients take text after a pause for new speech, so it waits.
+        self._pause: Json | None = None
 
     def opened(self) -> list[Json]:
         return []
@@ -65,31 +68,46 @@ class PulseListen:
         if response.result is not None:
             return self._result(response.result)
         if response.speech_started is not None:
-            return [self._vad("speech_started", response.speech_started.at_ms)]
+            began = self._vad("speech_started", response.speech_started.at_ms)
+            return [*self._release_held(), *self._release_pause(), began]
         if response.speech_ended is not None:
-            return [self._vad("speech_ended", response.speech_ended.at_ms)]
+            pause = self._vad("speech_ended", response.speech_ended.at_ms)
+            if not self._open_text:
+                return [pause]
+            self._pause = pause
+            return []
         if response.summary is not None:
-            last = self._held or self._message(Result(is_final=True, language=response.summary.language))
-            self._held = None
-            return [{**last, "is_last": True}]
+            held = self._release_held() or [
+                self._message(Result(is_final=True, language=response.summary.language))
+            ]
+            return [*self._release_pause(), {**held[0], "is_last": True}]
         return []
 
     def failed(self, error: VoxmeshError) -> list[Json]:
-        held = [self._held] if self._held else []
-        self._held = None
+        held = [*self._release_held(), *self._release_pause()]
         problem = {"type": "error", "status": "error", "message": error.message, "error": error.message}
         return [*held, {**problem, "code": error.code, "session_id": self._session_id}]
 
     def _result(self, result: Result) -> list[Json]:
         if not result.text.strip() and not (result.is_final and result.from_flush):
             return []
-        before, self._held = self._held, None
-        messages = [before] if before else []
+        messages = self._release_held()
         message = self._message(result)
-        if self._ending and result.is_final:
+        self._open_text = not result.is_final
+        if not result.is_final:
+            return [*messages, message]
+        if self._ending:
             self._held = message
             return messages
-        return [*messages, message]
+        return [*messages, message, *self._release_pause()]
+
+    def _release_held(self) -> list[Json]:
+        held, self._held = self._held, None
+        return [held] if held else []
+
+    def _release_pause(self) -> list[Json]:
+        pause, self._pause = self._pause, None
+        return [pause] if pause else []
 
     def _message(self, result: Result) -> Json:
         text = result.text.strip()

@@ -70,6 +70,8 @@ async def test_words_come_while_speaking_and_the_last_is_marked(edge: Edge) -> N
     assert [word["start"] for word in first["words"]] == [0.0, 0.1]
     kinds = [one["type"] for one in messages if one["type"] != "transcription"]
     assert kinds == ["speech_started", "speech_ended", "speech_started"]
+    ended = [one["type"] for one in messages].index("speech_ended")
+    assert messages[ended - 1]["is_final"], "text after a pause would look like new speech"
     assert len({one["session_id"] for one in messages}) == 1
     await edge.until_closed(1)
     usage = edge.sessions.closed[0].usage
