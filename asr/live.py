@@ -13,7 +13,8 @@ from asr.events import Event, Tally
 from asr.ingest import Ingest
 from asr.model import Pcm
 from asr.options import read_message
-from asr.stream import StreamOptions, StreamPolicy, Tuning
+from asr.stream import StreamPolicy
+from asr.tuning import StreamOptions, Tuning
 from asr.utterance import Job
 from asr.vad import CHUNK_SAMPLES, VadState
 from asr.vad_worker import VoiceActivity

@@ -16,7 +16,7 @@ from asr.options import Options, read_config
 from asr.results import to_response
 from asr.segment import SegmentLimits
 from asr.settings import AsrSettings
-from asr.stream import StreamOptions, Tuning
+from asr.tuning import StreamOptions, Tuning
 from asr.vad_worker import VoiceActivity
 from common import metrics
 from common.errors import Unavailable, VoxmeshError

@@ -6,8 +6,7 @@ silence has lasted long enough. A window that grows long is cut at a settled wor
 """
 
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -17,47 +16,13 @@ from asr.cut import best_cut, quietest, settled_words
 from asr.endpoint import EndpointConfig, Endpointer, Kind, Signal
 from asr.events import Event, SpeechEnded, SpeechStarted, Tally, Transcript, UtteranceEnd
 from asr.guard import Heard, plausible
-from asr.model import SAMPLE_RATE_HZ, DecodeRequest, DecodeResult, Pcm
-from asr.padding import MIN_WINDOW_MS, padded
-from asr.transcripts import confidence, final, split_by_words, timed
-from asr.utterance import Aim, Decoded, Job, Utterance
-from asr.vad import CHUNK_SAMPLES, Floats
+from asr.model import SAMPLE_RATE_HZ, DecodeResult, Pcm
+from asr.transcripts import confidence, finals, only_committed
+from asr.tuning import StreamOptions, Tuning
+from asr.utterance import Aim, Decoded, Job, Utterance, make_request
+from asr.vad import Floats
 
 SAMPLES_PER_MS = SAMPLE_RATE_HZ // 1000
-
-
-@dataclass(frozen=True, slots=True)
-class StreamOptions:
-    """What the caller asked for."""
-
-    template: DecodeRequest  # task, sampling and words to favour, as finals use them
-    interim_results: bool = False
-    vad_events: bool = False
-    endpointing_ms: int = 600  # 0 never ends an utterance
-    utterance_end_ms: int | None = None
-    max_words: int = 0
-    vad_threshold: float = 0.5
-    offset_ms: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Tuning:
-    """How the work is shared out. Times in ms of audio unless the name says seconds."""
-
-    interim_ms: int = 240  # new audio, and time, between two interims
-    first_interim_ms: int = 192  # speech before the first one
-    agree_ms: int = 400  # audio between two hypotheses whose agreement counts
-    load_factor: float = 1.5  # an interim that took long is followed by this many times as long a rest
-    preroll_ms: int = 256  # the detector is late by a consonant
-    postroll_ms: int = 200
-    cut_ms: int = 15_000  # a longer window is cut
-    cut_retry_ms: int = 1_500
-    min_window_ms: int = MIN_WINDOW_MS
-    settled_ms: int = 2_500  # words this far from the end of a window that is cut are taken as settled
-    max_window_ms: int = 28_000
-    # With endpointing off a stretch still closes after this silence, as a final that ends no utterance.
-    silent_close_ms: int = 1_500
-    language_ms: int = 2_000  # speech needed to settle the language
 
 
 class StreamPolicy:
@@ -103,7 +68,7 @@ class StreamPolicy:
         """
         self._end_of_audio(tail)
         waiting = self._utterances()
-        if waiting:
+        if waiting and not waiting[-1].from_flush:
             waiting[-1].from_flush = True
         else:
             now_ms = self._ms(self._floor)
@@ -165,7 +130,7 @@ class StreamPolicy:
         utterance.interim_due_s = job.begun_s + rest_s
         self._settle_language(job, result)
         if not self._plausible(job, result):
-            result = self._only_committed(utterance, result)
+            result = only_committed(result, utterance.committed, self._text_of)
         if job.aim is Aim.FINAL:
             utterance.last = Decoded(job, result)
             if utterance.complete:
@@ -256,21 +221,7 @@ class StreamPolicy:
         pcm = np.concatenate(
             (self._buffer.slice(utterance.start, body_end), utterance.tail[: end - body_end])
         )
-        template = self.options.template
-        exact = aim is Aim.INTERIM
-        request = replace(
-            template,
-            pcm=padded(pcm, self.tuning.min_window_ms),
-            language=self.language,
-            prefix=utterance.committed,
-            draft=utterance.hypothesis[len(utterance.committed) :],
-            context=template.context or utterance.context,
-            word_times=aim is Aim.CUT
-            or (aim is Aim.FINAL and (template.word_times or self.options.max_words > 0)),
-            temperature=0.0 if exact else template.temperature,
-            beam_size=1 if exact else template.beam_size,
-            fallback=aim is Aim.FINAL,
-        )
+        request = make_request(utterance, aim, pcm, self.language, self.options, self.tuning)
         return Job(aim, utterance, request, utterance.start, end, now_s)
 
     def _too_long(self, utterance: Utterance) -> bool:
@@ -289,16 +240,6 @@ class StreamPolicy:
         end = min(job.end, self._buffer.end)
         voiced_ms = self._buffer.voiced_ms(job.start, end, self.options.vad_threshold)
         return plausible(result, Heard(voiced_ms, (job.end - job.start) // SAMPLES_PER_MS))
-
-    def _only_committed(self, utterance: Utterance, result: DecodeResult) -> DecodeResult:
-        kept = utterance.committed
-        n, words = 0, []
-        for word in result.words:
-            n += word.n_tokens
-            if n > len(kept):
-                break
-            words.append(word)
-        return replace(result, tokens=list(kept), text=self._text_of(kept).strip(), words=words)
 
     def _settle_language(self, job: Job, result: DecodeResult) -> None:
         if self.language or not result.language:
@@ -361,7 +302,7 @@ class StreamPolicy:
             result, tokens=result.tokens[: cut.tokens], words=result.words[: cut.words],
             text=self._text_of(tuple(result.tokens[: cut.tokens])).strip(),
         )  # fmt: skip
-        for transcript in self._finals(utterance, part, job, job.start + cut.at):
+        for transcript in self._finals(part, job, job.start + cut.at):
             self._before(utterance, transcript)
         rest = tuple(result.tokens[cut.tokens :])
         committed = utterance.committed[cut.tokens :]
@@ -380,48 +321,26 @@ class StreamPolicy:
         assert utterance.last is not None and utterance.end is not None
         job, result = utterance.last.job, utterance.last.result
         end = utterance.end if utterance.paused_at is None else utterance.paused_at
-        finals = self._finals(utterance, result, job, end)
+        said = self._finals(result, job, end)
         # Empty text is worth saying when it takes interims back or answers a flush.
         if not result.text.strip() and not utterance.from_flush and not utterance.shown[0]:
-            finals = []
-        if finals:
-            finals[-1] = replace(
-                finals[-1], speech_final=utterance.speech_final, from_flush=utterance.from_flush
-            )
+            said = []
+        if said:
+            said[-1] = replace(said[-1], speech_final=utterance.speech_final, from_flush=utterance.from_flush)
         at = self._queue.index(utterance)
         del self._queue[at]
-        for transcript in reversed(finals):
+        for transcript in reversed(said):
             self._queue.insert(at, transcript)
 
-    def _finals(self, utterance: Utterance, result: DecodeResult, job: Job, end: int) -> list[Transcript]:
-        start_ms, end_ms = self._ms(utterance.speech_start), self._ms(end)
-        text = result.text.strip()
-        if not result.words or not text:
-            mean = confidence(result, ())
-            return [final(result, text, result.tokens, (), start_ms=start_ms, end_ms=end_ms, mean=mean)]
-
-        def ms_of(seconds: float) -> int:
-            return self._ms(job.start + int(seconds * SAMPLE_RATE_HZ))
-
-        finals = []
-        low_ms = self._ms(job.start)
-        for group, first, last in split_by_words(result.words, self.options.max_words):
-            words = timed(group, ms_of, low_ms, self._ms(job.end))
-            low_ms = words[-1].end_ms
-            tokens = result.tokens[first:last]
-            whole = len(group) == len(result.words)
-            finals.append(
-                final(
-                    result,
-                    text if whole else self._text_of(tuple(tokens)).strip(),
-                    tokens,
-                    words if self.options.template.word_times else (),
-                    start_ms=words[0].start_ms,
-                    end_ms=words[-1].end_ms,
-                    mean=confidence(result, group),
-                )
-            )
-        return finals
+    def _finals(self, result: DecodeResult, job: Job, end: int) -> list[Transcript]:
+        return finals(
+            result,
+            self._text_of,
+            window_ms=(self._ms(job.start), self._ms(job.end)),
+            stretch_ms=(self._ms(job.utterance.speech_start), self._ms(end)),
+            max_words=self.options.max_words,
+            word_times=self.options.template.word_times,
+        )
 
     # --- small change
 
@@ -456,7 +375,3 @@ class StreamPolicy:
         preroll = (self.tuning.preroll_ms + 500) * SAMPLES_PER_MS
         keep = self._buffer.end - preroll
         self._buffer.drop_before(max(keep if oldest is None else min(oldest.start, keep), 0))
-
-
-Clock = Callable[[], float]
-assert CHUNK_SAMPLES % SAMPLES_PER_MS == 0

@@ -2,7 +2,9 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
+from asr.agreement import TextOf
 from asr.events import TimedWord, Transcript
 from asr.model import DecodedWord, DecodeResult
 
@@ -35,6 +37,62 @@ def split_by_words(words: Sequence[DecodedWord], limit: int) -> Iterator[tuple[l
         end_token = first_token + sum(word.n_tokens for word in group)
         yield group, first_token, end_token
         first_token = end_token
+
+
+def only_committed(result: DecodeResult, tokens: tuple[int, ...], text_of: TextOf) -> DecodeResult:
+    """The head of a result: just `tokens`, which it begins with."""
+    n, words = 0, []
+    for word in result.words:
+        n += word.n_tokens
+        if n > len(tokens):
+            break
+        words.append(word)
+    return replace(result, tokens=list(tokens), text=text_of(tokens).strip(), words=words)
+
+
+def finals(
+    result: DecodeResult,
+    text_of: TextOf,
+    *,
+    window_ms: tuple[int, int],
+    stretch_ms: tuple[int, int],
+    max_words: int,
+    word_times: bool,
+) -> list[Transcript]:
+    """The finals of a closed stretch: one, or several of at most `max_words` words (0 is no limit).
+
+    Args:
+        result: with words where `max_words` or `word_times` is set.
+        text_of: text of tokens.
+        window_ms: start and end of the decoded window, on the caller's clock.
+        stretch_ms: start and end of the speech; the words' own times are believed before it.
+        max_words: limit of words per final.
+        word_times: whether the finals carry words.
+    """
+    text = result.text.strip()
+    start_ms, end_ms = stretch_ms
+    if not result.words or not text:
+        mean = confidence(result, ())
+        return [final(result, text, result.tokens, (), start_ms=start_ms, end_ms=end_ms, mean=mean)]
+    said: list[Transcript] = []
+    low_ms = window_ms[0]
+    for group, first, last in split_by_words(result.words, max_words):
+        words = timed(group, lambda s: window_ms[0] + int(s * 1000), low_ms, window_ms[1])
+        low_ms = words[-1].end_ms
+        tokens = result.tokens[first:last]
+        whole = len(group) == len(result.words)
+        said.append(
+            final(
+                result,
+                text if whole else text_of(tuple(tokens)).strip(),
+                tokens,
+                words if word_times else (),
+                start_ms=words[0].start_ms,
+                end_ms=words[-1].end_ms,
+                mean=confidence(result, group),
+            )
+        )
+    return said
 
 
 def final(

@@ -1,11 +1,13 @@
 """One stretch of speech while its text is being worked out."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 
 import numpy as np
 
 from asr.model import DecodeRequest, DecodeResult, Pcm
+from asr.padding import padded
+from asr.tuning import StreamOptions, Tuning
 
 
 class Aim(Enum):
@@ -37,7 +39,6 @@ class Utterance:
     earlier: list[tuple[int, tuple[int, ...]]] = field(
         default_factory=list
     )  # window ends and their hypotheses
-    context: tuple[int, ...] = ()  # tokens of the text before the window
     heard: int = 0  # end of the last decoded window
     shown: tuple[str, str] = ("", "")  # text and committed text of the last interim
     interim_due_s: float = 0.0  # clock time before which no further interim starts
@@ -72,3 +73,21 @@ class Decoded:
 
     job: Job
     result: DecodeResult
+
+
+def make_request(
+    utterance: Utterance, aim: Aim, pcm: Pcm, language: str, options: StreamOptions, tuning: Tuning
+) -> DecodeRequest:
+    """The decode of an utterance's window, float32 [n]: quick and greedy for interims, as asked for finals."""
+    template, quick = options.template, aim is Aim.INTERIM
+    return replace(
+        template,
+        pcm=padded(pcm, tuning.interim_window_ms if quick else tuning.min_window_ms),
+        language=language,
+        prefix=utterance.committed,
+        draft=utterance.hypothesis[len(utterance.committed) :],
+        word_times=aim is Aim.CUT or (aim is Aim.FINAL and (template.word_times or options.max_words > 0)),
+        temperature=0.0 if quick else template.temperature,
+        beam_size=1 if quick else template.beam_size,
+        fallback=aim is Aim.FINAL,
+    )

@@ -6,7 +6,8 @@ import numpy as np
 
 from asr.events import Event, Transcript
 from asr.model import DecodeRequest, Pcm
-from asr.stream import StreamOptions, StreamPolicy, Tuning
+from asr.stream import StreamPolicy
+from asr.tuning import StreamOptions, Tuning
 from asr.utterance import Job
 from asr.vad import CHUNK_SAMPLES
 from tests.fakes.recogniser import FakeRecogniser, Spoken, audio

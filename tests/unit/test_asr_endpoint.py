@@ -63,7 +63,11 @@ def test_probabilities_between_the_thresholds_keep_speech_going() -> None:
 
 def test_speech_after_a_pause_starts_again() -> None:
     pause = "." * chunks(300)
-    assert [kind for kind, _ in run(EndpointConfig(), "sss" + pause + "sss")] == ["STARTED", "PAUSED", "STARTED"]
+    assert [kind for kind, _ in run(EndpointConfig(), "sss" + pause + "sss")] == [
+        "STARTED",
+        "PAUSED",
+        "STARTED",
+    ]
 
 
 def test_the_utterance_ends_once_after_its_silence() -> None:

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from asr.events import SpeechEnded, SpeechStarted, Transcript, UtteranceEnd
-from asr.stream import Tuning
 from asr.utterance import Aim
 from tests.fakes.policy_driver import TEMPLATE, Driver, options
 from tests.fakes.recogniser import FakeRecogniser, audio, script

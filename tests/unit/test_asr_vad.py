@@ -30,7 +30,7 @@ def buzz(chunks: int) -> np.ndarray:
         radius, angle = np.exp(-np.pi * width / 16_000), 2 * np.pi * formant / 16_000
         impulse = radius ** np.arange(800) * np.sin(angle * np.arange(1, 801))
         pulses = np.convolve(pulses, impulse)[: len(n)]
-    return (0.3 * pulses / np.abs(pulses).max()).astype(np.float32)
+    return np.asarray(0.3 * pulses / np.abs(pulses).max(), np.float32)
 
 
 def test_agrees_with_the_package_own_model(network: SileroVad) -> None:

@@ -1,0 +1,42 @@
+"""What a caller asked of a live stream, and how the service shares out the work."""
+
+from dataclasses import dataclass
+
+from asr.model import DecodeRequest
+from asr.padding import MIN_WINDOW_MS
+
+
+@dataclass(frozen=True, slots=True)
+class StreamOptions:
+    """What the caller asked for."""
+
+    template: DecodeRequest  # task, sampling and words to favour, as finals use them
+    interim_results: bool = False
+    vad_events: bool = False
+    endpointing_ms: int = 600  # 0 never ends an utterance
+    utterance_end_ms: int | None = None
+    max_words: int = 0
+    vad_threshold: float = 0.5
+    offset_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """How the work is shared out. Times in ms of audio unless the name says seconds."""
+
+    interim_ms: int = 240  # new audio, and time, between two interims
+    first_interim_ms: int = 192  # speech before the first one
+    agree_ms: int = 400  # audio between two hypotheses whose agreement counts
+    load_factor: float = 1.5  # an interim that took long is followed by this many times as long a rest
+    preroll_ms: int = 256  # the detector is late by a consonant
+    postroll_ms: int = 200
+    cut_ms: int = 15_000  # a longer window is cut
+    cut_retry_ms: int = 1_500
+    # Shorter windows get zeros; interims, which are many, get fewer.
+    min_window_ms: int = MIN_WINDOW_MS
+    interim_window_ms: int = 3_000
+    settled_ms: int = 2_500  # words this far from the end of a window that is cut are taken as settled
+    max_window_ms: int = 28_000
+    # With endpointing off a stretch still closes after this silence, as a final that ends no utterance.
+    silent_close_ms: int = 1_500
+    language_ms: int = 2_000  # speech needed to settle the language
