@@ -2,13 +2,14 @@
 
 import asyncio
 import time
+import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 from common import logs
 from common.clients import SessionClient
-from common.errors import AudioTooLarge, VoxmeshError
+from common.errors import AudioTooLarge, DeadlineExceeded, Unavailable, VoxmeshError
 from common.pb.voxmesh.license.v1 import Kind, Limits, UsageEvent
 from common.pb.voxmesh.session.v1 import CloseRequest, OpenRequest, OpenResponse, RenewRequest
 
@@ -84,11 +85,11 @@ async def admit(
         Unauthenticated, LicenseExpired, PermissionDenied, AtCapacity, RateLimited: the licence refuses.
         Unavailable, DeadlineExceeded: nobody can say.
     """
-    opened = await client.open(
-        OpenRequest(key=key, kind=kind, request_id=request_id, dialect=dialect, external_id=external_id),
-        timeout=timeout_s,
-        metadata=(("x-request-id", request_id),),
-    )
+    request = OpenRequest(key=key, kind=kind, request_id=request_id, dialect=dialect, external_id=external_id)
+    try:
+        opened = await client.open(request, timeout=timeout_s, metadata=(("x-request-id", request_id),))
+    except (Unavailable, DeadlineExceeded) as error:  # what the transport says is not for callers
+        raise Unavailable("Session service unavailable", retry_after_s=error.retry_after_s or 5) from error
     admission = Admission(
         session_id=opened.session_id,
         lease_id=opened.lease_id,
@@ -104,7 +105,7 @@ async def admit(
     except VoxmeshError as error:
         admission.status = error.http
         raise
-    except asyncio.CancelledError:
+    except (asyncio.CancelledError, GeneratorExit):
         admission.status = _HTTP_CLIENT_GONE
         raise
     except BaseException:

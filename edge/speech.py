@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 
 from common.clients import TtsClient
-from common.errors import InvalidArgument
+from common.errors import Cancelled, InvalidArgument, Unavailable
 from common.pb.voxmesh.tts.v1 import Flush, SynthesizeRequest, SynthesizeResponse
 from edge.requests import SpeakOptions
 
@@ -64,11 +64,15 @@ class Speech:
         if not self._items:
             return
         calls = self._client.synthesize(self._requests(), metadata=self._metadata)
-        async with aclosing(calls) as responses:  # type: ignore[type-var]
-            async for response in responses:
-                if response.started is not None:
-                    self._accepted.set()
-                yield response
+        try:
+            async with aclosing(calls) as responses:  # type: ignore[type-var]
+                async for response in responses:
+                    if response.started is not None:
+                        self._accepted.set()
+                    yield response
+        except (Unavailable, Cancelled) as error:  # what the transport says is not for callers
+            lost = "The TTS worker went away" if self._accepted.is_set() else "No TTS workers available"
+            raise Unavailable(lost, retry_after_s=error.retry_after_s or 30) from error
 
     async def _requests(self) -> AsyncIterator[SynthesizeRequest]:
         yield SynthesizeRequest(config=self.options.config())

@@ -75,6 +75,12 @@ async def test_what_was_used_is_reported_once_at_the_end(edge: Edge) -> None:
     assert "diarize" in closed.usage.features
 
 
+async def test_a_request_id_that_comes_twice_still_takes_two_leases(edge: Edge) -> None:
+    for _ in range(2):
+        await post(edge, data=WAV, headers={"x-request-id": "same"})
+    assert len({opened.request_id for opened in edge.sessions.opened}) == 2
+
+
 async def test_no_key_and_wrong_keys(edge: Edge) -> None:
     cases = [
         ({"Authorization": ""}, 401, "INVALID_LICENSE"),
