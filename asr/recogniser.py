@@ -11,6 +11,7 @@ from asr.job import Job
 from asr.model import MAX_WINDOW_S, MAX_WINDOW_SAMPLES, SAMPLE_RATE_HZ, DecodeRequest, DecodeResult
 from asr.models.decoder import Segment
 from asr.models.load import Source, open_source
+from asr.models.memory import keep_buffers
 from asr.models.quant import resolve_compute_type
 from asr.models.whisper import Whisper
 from asr.tokens import WhisperTokens
@@ -114,6 +115,7 @@ def load_recogniser(
         FileNotFoundError: the tokenizer is missing.
         ValueError: a compute type that the device cannot run.
     """
+    keep_buffers()
     source = open_source(path)
     folder = path if path.is_dir() else path.parent
     tokens = WhisperTokens.load(folder / "tokenizer.json", multilingual=source.dims.multilingual)

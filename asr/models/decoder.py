@@ -53,9 +53,8 @@ class Decoder:
         self._kind, self._device = kind, device
         self._attention = cache.self_k[0].dtype
         self._heads, self._state = dims.n_text_head, dims.n_text_state
-        self._embedding = weights("decoder.embedding").to(
-            device
-        )  # kept as stored: rows are converted when read
+        # Kept as stored, rows are converted when read; a copy, so that the file need not stay mapped.
+        self._embedding = weights("decoder.embedding").to(device, copy=True)
         self._positions = weights("decoder.positions").to(device, kind)
 
         def norm(name: str) -> Norm:

@@ -55,3 +55,15 @@ class LogMel:
         mel = torch.matmul(self._filters, power).clamp_(min=1e-10).log10_()
         floor = mel.amax(dim=(1, 2), keepdim=True) - _DYNAMIC_RANGE
         return mel.maximum(floor).add_(4.0).div_(4.0)
+
+
+def syllables(seconds: float) -> torch.Tensor:
+    """A voice-like sound: harmonics of a wavering 120 Hz, three bursts a second. Returns [n] float32, peak 0.1."""
+    time = torch.arange(int(seconds * SAMPLE_RATE_HZ), dtype=torch.float64) / SAMPLE_RATE_HZ
+    waver = 1 + 0.02 * torch.sin(2 * math.pi * 0.7 * time)
+    voice = sum(
+        (torch.sin(2 * math.pi * 120 * harmonic * time * waver) / harmonic for harmonic in range(1, 30)),
+        torch.zeros_like(time),
+    )
+    voice *= torch.sin(2 * math.pi * 3 * time).clamp_(min=0)
+    return (0.1 * voice / voice.abs().max()).float()

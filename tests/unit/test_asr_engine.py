@@ -40,7 +40,8 @@ def tone(seconds: float, hz: float = 440.0) -> np.ndarray:
 
 
 def ask(seconds: float = 0.5, **options: Any) -> DecodeRequest:
-    return DecodeRequest(tone(seconds), **({"language": "en", "fallback": False} | options))
+    known: dict[str, Any] = {"language": "en", "fallback": False}
+    return DecodeRequest(tone(seconds), **(known | options))
 
 
 async def test_requests_that_share_steps_get_what_they_get_alone(make: Make) -> None:
@@ -74,7 +75,8 @@ async def test_a_guess_never_changes_the_result(make: Make) -> None:
 
 async def test_words_have_times_in_order_and_cover_the_tokens(make: Make) -> None:
     recogniser = make()
-    for options in ({}, {"prefix": (40, 41)}, {"beam_size": 3}, {"temperature": 0.5}):
+    choices: list[dict[str, Any]] = [{}, {"prefix": (40, 41)}, {"beam_size": 3}, {"temperature": 0.5}]
+    for options in choices:
         result = await recogniser.decode(ask(1.0, word_times=True, **options))
         assert sum(word.n_tokens for word in result.words) == len(result.tokens)
         times = [time for word in result.words for time in (word.start_s, word.end_s)]
