@@ -97,11 +97,12 @@ async def test_previous_text_is_context_not_result(make: Make) -> None:
     assert with_context.tokens != (await recogniser.decode(ask())).tokens
 
 
-async def test_a_keyterm_draws_the_decoder(make: Make) -> None:
+async def test_a_begun_keyterm_draws_the_decoder(make: Make) -> None:
     recogniser = make()
-    result = await recogniser.decode(ask(keyterms=(Keyterm("zz", 30.0),)))
-    plain = await recogniser.decode(ask())
-    assert result.text.count("z") > plain.text.count("z")
+    begun = tuple(recogniser.encode_text("zz")[:2])  # the space and the first letter
+    favoured = await recogniser.decode(ask(prefix=begun, keyterms=(Keyterm("zz", 10.0),)))
+    plain = await recogniser.decode(ask(prefix=begun))
+    assert favoured.tokens[2] == begun[1] != plain.tokens[2]
 
 
 async def test_no_audio_and_digital_silence_give_no_text(make: Make) -> None:
