@@ -85,7 +85,9 @@ async def admit(
         Unauthenticated, LicenseExpired, PermissionDenied, AtCapacity, RateLimited: the licence refuses.
         Unavailable, DeadlineExceeded: nobody can say.
     """
-    request = OpenRequest(key=key, kind=kind, request_id=request_id, dialect=dialect, external_id=external_id)
+    # A lease belongs to a request id, and clients may send the same one twice: ours is always another.
+    unique_id = f"{request_id}.{uuid.uuid4().hex[:12]}"
+    request = OpenRequest(key=key, kind=kind, request_id=unique_id, dialect=dialect, external_id=external_id)
     try:
         opened = await client.open(request, timeout=timeout_s, metadata=(("x-request-id", request_id),))
     except (Unavailable, DeadlineExceeded) as error:  # what the transport says is not for callers
