@@ -3,16 +3,18 @@
 betterproto2 generates grpclib servers and stubs only; here its message types and method tables meet grpc.aio.
 """
 
+import asyncio
 import json
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
+from contextlib import aclosing, asynccontextmanager, suppress
 from typing import Any, NoReturn, Self
 
 import grpc
 import structlog
 from betterproto2.grpclib.grpclib_client import ServiceStub
 from betterproto2.grpclib.grpclib_server import ServiceBase
+from grpc._cython import cygrpc  # type: ignore[attr-defined]
 from grpclib.exceptions import GRPCError
 
 from common import errors, metrics
@@ -24,6 +26,7 @@ log = get_logger()
 ERROR_METADATA = "voxmesh-error-bin"
 # A caller's message is at most 1 MiB of audio plus framing; answers stay below that too.
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
+HEAR_OUT_S = 0.25
 
 
 def add_service(server: grpc.aio.Server, servicer: ServiceBase) -> str:
@@ -62,9 +65,20 @@ def _serve_stream(call: Callable[[Any], Any], route: str) -> Callable[..., Any]:
                     async for response in responses:
                         yield response
             except Exception as error:  # as above
+                await _hear_out(request)
                 await rpc.abort(error)
 
     return serve
+
+
+async def _hear_out(request: Any) -> None:
+    """Lets a caller finish what it is sending: a grpc.aio client that fails to send never reads the status."""
+    if not isinstance(request, AsyncIterator):
+        return
+    with suppress(TimeoutError):
+        async with asyncio.timeout(HEAR_OUT_S):
+            async for _ in request:
+                pass
 
 
 class _Call:
@@ -76,7 +90,10 @@ class _Call:
 
     def __enter__(self) -> Self:
         metadata = dict(self._context.invocation_metadata() or ())
-        caller.set(Caller(str(metadata.get("x-request-id", "")), str(metadata.get("x-voxmesh-key-id", ""))))
+        key = metadata.get("authorization") or f"Bearer {metadata.get('x-api-key', '')}"
+        caller.set(
+            Caller(str(metadata.get("x-request-id", "")), str(metadata.get("x-voxmesh-key-id", "")), str(key))
+        )
         structlog.contextvars.bind_contextvars(request_id=caller.get().request_id)
         self._begin = time.perf_counter()
         return self
@@ -167,20 +184,63 @@ class AioStub(ServiceStub):
         response_type: type[Any], *, timeout: float | None = None, deadline: object = None, metadata: Any = None,
     ) -> Any:  # fmt: skip
         rpc = self._channel.stream_unary(route, bytes, response_type.FromString)
-        try:
-            return await rpc(request_iterator, timeout=timeout, metadata=metadata_pairs(metadata))
-        except grpc.aio.AioRpcError as error:
-            raise from_rpc_error(error) from error
+        call = rpc(None, timeout=timeout, metadata=metadata_pairs(metadata))
+        async with _sending(call, request_iterator):
+            try:
+                return await call
+            except grpc.aio.AioRpcError as error:
+                raise from_rpc_error(error) from error
 
     async def _stream_stream(
         self, route: str, request_iterator: Any, request_type: type[Any],
         response_type: type[Any], *, timeout: float | None = None, deadline: object = None, metadata: Any = None,
     ) -> AsyncIterator[Any]:  # fmt: skip
         rpc = self._channel.stream_stream(route, bytes, response_type.FromString)
-        call = rpc(request_iterator, timeout=timeout, metadata=metadata_pairs(metadata))
-        async with aclosing(_responses(call)) as responses:
+        call = rpc(None, timeout=timeout, metadata=metadata_pairs(metadata))
+        async with _sending(call, request_iterator), aclosing(_responses(call)) as responses:
             async for response in responses:
                 yield response
+
+
+@asynccontextmanager
+async def _sending(call: Any, requests: Any) -> AsyncIterator[None]:
+    """Sends requests while the body reads responses; an error of the requests ends the call and is raised."""
+    sender = asyncio.create_task(_send(call, requests), name="rpc send")
+    try:
+        yield
+    finally:
+        sender.cancel()
+        with suppress(asyncio.CancelledError):
+            await sender
+
+
+async def _send(call: Any, requests: Any) -> None:
+    """Sends until the peer stops listening.
+
+    grpc.aio's own sender replaces the peer's status by INTERNAL when a message cannot be sent any more, which is
+    what happens whenever a service refuses a caller in the middle of a sentence. This one leaves the status be.
+    """
+    try:
+        await call.wait_for_connection()
+        async for request in _each(requests):
+            if call.done():
+                return
+            await call._cython_call.send_serialized_message(bytes(request))
+        await call.done_writing()
+    except (grpc.aio.AioRpcError, cygrpc.InternalError):
+        return  # the reader of the responses learns why
+    except Exception:
+        call.cancel()
+        raise
+
+
+async def _each(requests: Any) -> AsyncIterator[Any]:
+    if isinstance(requests, AsyncIterable):
+        async for request in requests:
+            yield request
+    else:
+        for request in requests:
+            yield request
 
 
 async def _responses(call: Any) -> AsyncGenerator[Any, None]:

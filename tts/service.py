@@ -19,9 +19,6 @@ from tts.speaker import Speaker, Studio
 # Parts that may wait for the voice; with more the stream's text is no longer read, and its sender feels it.
 MAX_PARTS_AHEAD = 8
 
-# How long a caller may go on sending to a call that has already failed.
-HEAR_OUT_S = 0.25
-
 Loading = Callable[[], Synthesiser | None]
 
 
@@ -39,17 +36,6 @@ class TtsService(pb.TtsServiceBase):
         self, messages: AsyncIterator[pb.SynthesizeRequest]
     ) -> AsyncIterator[pb.SynthesizeResponse]:
         requests = aiter(messages)
-        try:
-            async with aclosing(self._serve(requests)) as responses:
-                async for response in responses:
-                    yield response
-        except VoxmeshError:
-            await _hear_out(requests)
-            raise
-
-    async def _serve(
-        self, requests: AsyncIterator[pb.SynthesizeRequest]
-    ) -> AsyncGenerator[pb.SynthesizeResponse, None]:
         studio = self._ready()
         with self._stream():
             options = read_config(
@@ -196,17 +182,6 @@ async def _read(
         coming.cancel()
         with suppress(asyncio.CancelledError):
             await coming
-
-
-async def _hear_out(requests: AsyncIterator[pb.SynthesizeRequest]) -> None:
-    """Lets a caller finish its sentence before it is told what is wrong.
-
-    A gRPC client whose message is under way when the call ends reports a broken call and loses the reason.
-    """
-    with suppress(TimeoutError):
-        async with asyncio.timeout(HEAR_OUT_S):
-            while await anext(requests, None) is not None:
-                pass
 
 
 async def _next(requests: AsyncIterator[pb.SynthesizeRequest]) -> pb.SynthesizeRequest | None:

@@ -9,7 +9,7 @@ import grpc
 import pytest
 
 from common.clients import check_health, open_channel
-from common.errors import AtCapacity, Internal, Unavailable, VoxmeshError
+from common.errors import AtCapacity, Internal, InvalidArgument, Unavailable, VoxmeshError
 from common.pb.voxmesh.license.v1 import ReleaseRequest as Word
 from tests.conftest import ServeRpc
 from tests.fakes.echo_service import EchoBase, EchoStub
@@ -87,3 +87,50 @@ async def test_health_is_served(serve_rpc: ServeRpc) -> None:
     assert await check_health(channel, "")
     assert await check_health(channel, "test.Echo")
     assert not await check_health(channel, "test.Unknown")
+
+
+class Refusing(EchoBase):
+    async def talk(self, messages: AsyncIterator[Word]) -> AsyncIterator[Word]:
+        async for _ in messages:
+            raise InvalidArgument("not like this")
+            yield _
+
+    async def join(self, messages: AsyncIterator[Word]) -> Word:
+        async for _ in messages:
+            raise InvalidArgument("not like this")
+        return Word()
+
+
+async def endless() -> AsyncIterator[Word]:
+    while True:
+        yield Word(lease_id="x" * 20_000)
+
+
+async def test_a_caller_in_mid_sentence_learns_why_it_was_refused(serve_rpc: ServeRpc) -> None:
+    echo = EchoStub(await serve_rpc(Refusing()))
+    for _ in range(2):
+        with pytest.raises(InvalidArgument, match="not like this"):
+            await anext(aiter(echo.talk(endless())))
+        with pytest.raises(InvalidArgument, match="not like this"):
+            await echo.join(endless())
+
+
+async def test_a_foreign_client_that_sends_too_much_still_reads_the_status(serve_rpc: ServeRpc) -> None:
+    """grpc.aio's own sender, as other people's clients use it."""
+    channel = await serve_rpc(Refusing())
+    talk = channel.stream_stream("/test.Echo/Talk", bytes, Word.FromString)
+    many = (Word(lease_id="x" * 20_000) for _ in range(50))
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        async for _ in talk(many):
+            pass
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_an_error_of_the_requests_is_the_callers_to_see(serve_rpc: ServeRpc) -> None:
+    async def breaks() -> AsyncIterator[Word]:
+        yield Word(lease_id="a")
+        raise KeyError("in the caller")
+
+    with pytest.raises(KeyError):
+        async for _ in EchoStub(await serve_rpc(EchoBase())).talk(breaks()):
+            pass
