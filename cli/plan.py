@@ -70,19 +70,20 @@ class Wishes:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Private loopback ports of one service process."""
+    """Private loopback ports of one service process; `grpc` is the edge's, for clients of other vendors."""
 
     port: int
     ops: int
+    grpc: int = 0
 
 
 def places(wishes: Wishes) -> dict[str, Place]:
     """A place for every service process: edge, license, session, tts, asr, asr-2, ..."""
     asr = ["asr", *(f"asr-{n}" for n in range(2, wishes.asr_workers + 1))]
     names = ["edge", "license", "session", "tts", *asr]
-    ports = free_ports(2 * len(names))
+    *ports, grpc = free_ports(2 * len(names) + 1)
     found = {name: Place(ports[2 * i], ports[2 * i + 1]) for i, name in enumerate(names)}
-    return {**found, "edge": replace(found["edge"], port=wishes.ports.edge)}
+    return {**found, "edge": replace(found["edge"], port=wishes.ports.edge, grpc=grpc)}
 
 
 def sidecar(wishes: Wishes, at: Mapping[str, Place]) -> Sidecar:
@@ -106,6 +107,7 @@ def sidecar(wishes: Wishes, at: Mapping[str, Place]) -> Sidecar:
         upstreams=upstreams,
         egress=Endpoint(LOOPBACK, wishes.ports.egress),
         public=Endpoint(wishes.host, wishes.ports.grpc),
+        dialects=Endpoint(LOOPBACK, at["edge"].grpc) if at["edge"].grpc else None,
         admin=Endpoint(LOOPBACK, wishes.ports.admin),
         drain_s=GRACE_S,
     )
@@ -146,6 +148,8 @@ def _service(wishes: Wishes, name: str, place: Place, redis_url: str, cores: int
         "PYTHONPATH": str(ROOT),
         "PYTHONUNBUFFERED": "1",
     }
+    if place.grpc:
+        env["EDGE_GRPC_PORT"] = str(place.grpc)
     if service == "asr" and wishes.model:
         env["MODEL_URL"] = wishes.model
     if service == "tts":

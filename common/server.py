@@ -88,14 +88,19 @@ async def serve(
 
 
 class RpcServer:
-    """A grpc.aio server with the given services, health (not serving yet) and reflection; not started."""
+    """A grpc.aio server with the given services, health (not serving yet) and reflection; not started.
 
-    def __init__(self, *servicers: ServiceBase) -> None:
+    Args:
+        servicers: generated *Base subclasses.
+        max_message_bytes: largest message in either direction.
+    """
+
+    def __init__(self, *servicers: ServiceBase, max_message_bytes: int = MAX_MESSAGE_BYTES) -> None:
         self.server = grpc.aio.server(
             interceptors=telemetry.server_interceptors(),
             options=[
-                ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-                ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+                ("grpc.max_receive_message_length", max_message_bytes),
+                ("grpc.max_send_message_length", max_message_bytes),
                 ("grpc.so_reuseport", 0),  # two processes on one port is a mistake, not load balancing
                 # Sidecars ping quiet connections; a quiet caller is no abuse and must not lose its stream.
                 ("grpc.http2.max_ping_strikes", 0),

@@ -11,6 +11,7 @@ from common.logs import announce
 from common.server import start_process
 from common.settings import load
 from edge.app import build_app
+from edge.listeners import PortTaken
 from edge.mesh import MESH
 from edge.settings import EdgeSettings
 
@@ -30,11 +31,12 @@ async def serve(settings: EdgeSettings) -> None:
         handler_cancellation=True,  # a client that hangs up stops the model
         shutdown_timeout=settings.shutdown_grace_s,
     )
-    await runner.setup()
     try:
+        await runner.setup()
         await web.TCPSite(runner, settings.host, settings.port).start()
-    except OSError:
-        print(f"✗ edge cannot start: port {settings.port} is in use", file=sys.stderr)
+    except OSError as error:
+        port = error.port if isinstance(error, PortTaken) else settings.port
+        print(f"✗ edge cannot start: port {port} is in use", file=sys.stderr)
         raise SystemExit(1) from None
     announce(f"✓ API server listening on port {settings.port}")
     stop = asyncio.Event()

@@ -11,6 +11,7 @@ from edge import middleware, probes
 from edge.fetch import Fetcher
 from edge.health import Health, watch
 from edge.keys import KnownKeys
+from edge.listeners import add_listeners
 from edge.mesh import MESH, Mesh
 from edge.pages import add_pages
 from edge.routes import add_routes
@@ -33,6 +34,7 @@ async def build_app(settings: EdgeSettings) -> web.Application:
     )
     app.on_response_prepare.append(middleware.on_prepare)
     app.cleanup_ctx.append(_watching)
+    add_listeners(app)
     app.add_routes(
         [
             web.get("/health", probes.health),

@@ -27,6 +27,9 @@ class EdgeSettings(ServiceSettings):
     )
     # Lets requests without a key in as the installation itself, with LICENSE_KEY.
     anonymous: bool = Field(False, validation_alias="EDGE_ANONYMOUS")
+    # gRPC for clients of other vendors; the sidecar's public listener routes them here. 0 serves none.
+    grpc_host: str = Field("127.0.0.1", validation_alias="EDGE_GRPC_HOST")
+    grpc_port: int = Field(0, ge=0, le=65535, validation_alias="EDGE_GRPC_PORT")
     cors_origins: str = Field("", validation_alias="EDGE_CORS_ORIGINS", description="comma list, or *")
 
     max_request_mb: int = Field(100, ge=1, le=4096, validation_alias="EDGE_MAX_REQUEST_MB")

@@ -6,6 +6,7 @@ SIDECAR_PROCESS    gRPC port of the process                   default 127.0.0.1:
 SIDECAR_OPS        ops port of the process                    default 127.0.0.1:9090
 SIDECAR_EGRESS     where the process sends its calls          default 127.0.0.1:15001, "off" for none
 SIDECAR_PUBLIC     public gRPC listener, e.g. 0.0.0.0:7200    default off
+SIDECAR_DIALECTS   gRPC port of the edge (Riva), shown on the public listener; default off
 SIDECAR_ADMIN      statistics and control                     default 127.0.0.1:15000
 LIGHTNING_ASR_BASE_URL, LIGHTNING_TTS_BASE_URL, API_BASE_URL (licence), SESSION_BASE_URL
                    endpoints of each service, several with commas; unset ones cannot be reached
@@ -51,13 +52,14 @@ def from_environment(env: Mapping[str, str]) -> Sidecar:
         if env.get(variable, "").strip()
     }
     egress = env.get("SIDECAR_EGRESS", f"127.0.0.1:{EGRESS_PORT}" if upstreams else "off")
-    public = env.get("SIDECAR_PUBLIC", "off")
+    public, dialects = env.get("SIDECAR_PUBLIC", "off"), env.get("SIDECAR_DIALECTS", "off")
     return Sidecar(
         name=env.get("SIDECAR_NAME") or service or "edge",
         ingress=(_ingress(service, env),) if service else (),
         upstreams=upstreams,
         egress=None if egress == "off" else _endpoint("SIDECAR_EGRESS", egress),
         public=None if public == "off" else _endpoint("SIDECAR_PUBLIC", public),
+        dialects=None if dialects == "off" else _endpoint("SIDECAR_DIALECTS", dialects),
         admin=_endpoint("SIDECAR_ADMIN", env.get("SIDECAR_ADMIN", f"127.0.0.1:{ADMIN_PORT}")),
         drain_s=_seconds("SHUTDOWN_GRACE_S", env.get("SHUTDOWN_GRACE_S", "20")),
     )

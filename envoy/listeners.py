@@ -10,7 +10,7 @@ from envoy.clusters import (
     keepalive,
     socket_address,
 )
-from envoy.sidecar import GRPC_SERVICES, Endpoint, Ingress, Sidecar
+from envoy.sidecar import DIALECT_SERVICES, GRPC_SERVICES, Endpoint, Ingress, Sidecar
 
 _HTTP = "envoy.extensions.filters.http"
 _EXT_AUTHZ = "envoy.filters.http.ext_authz"
@@ -20,6 +20,7 @@ _OPS_PATHS = ("/health", "/ready", "/metrics")
 
 # Who a caller is gets said by the licence service alone; the same headers from outside are dropped.
 IDENTITY_HEADERS = ("x-voxmesh-key-id", "x-voxmesh-customer", "x-voxmesh-features")
+DIALECTS_CLUSTER = "edge_dialects"
 # Picks the service whose health is asked for through the egress listener.
 SERVICE_HEADER = "x-voxmesh-service"
 
@@ -46,13 +47,18 @@ def egress_listener(sidecar: Sidecar, listen: Endpoint) -> Json:
 
 def public_listener(sidecar: Sidecar, listen: Endpoint) -> Json:
     """gRPC for clients outside: speech services behind a key, health for probes without one."""
-    health = _unary_route(sidecar, {"prefix": _HEALTH}, "asr")
-    health["typed_per_filter_config"] = {
-        _EXT_AUTHZ: any_of(f"{_HTTP}.ext_authz.v3.ExtAuthzPerRoute", disabled=True)
-    }
+    health = _unauthorized(_unary_route(sidecar, {"prefix": _HEALTH}, "asr"))
     routes = [route for cluster in ("asr", "tts") for route in _service_routes(sidecar, cluster)]
+    if sidecar.dialects:  # the edge admits its callers itself and needs their key for it
+        dialects = [{"prefix": f"/{name}/"} for name in DIALECT_SERVICES]
+        routes += [_unauthorized(_stream_route(sidecar, match, DIALECTS_CLUSTER)) for match in dialects]
     routes += [_stream_route(sidecar, {"prefix": path}, "asr") for path in _REFLECTION]
     return _listener(sidecar, "public", listen, [health, *routes, _not_found()], authorize=True)
+
+
+def _unauthorized(route: Json) -> Json:
+    disabled = any_of(f"{_HTTP}.ext_authz.v3.ExtAuthzPerRoute", disabled=True)
+    return {**route, "typed_per_filter_config": {_EXT_AUTHZ: disabled}}
 
 
 def _service_routes(sidecar: Sidecar, cluster: str) -> list[Json]:

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from envoy.clusters import Json, any_of, local_cluster, ops_cluster, service_cluster, socket_address
-from envoy.listeners import egress_listener, ingress_listener, public_listener
+from envoy.listeners import DIALECTS_CLUSTER, egress_listener, ingress_listener, public_listener
 from envoy.sidecar import Ingress, Sidecar
 
 MAX_CONNECTIONS = 10_000
@@ -42,6 +42,8 @@ def _ingress_cluster(sidecar: Sidecar, ingress: Ingress) -> str:
 
 def _clusters(sidecar: Sidecar) -> list[Json]:
     clusters = [service_cluster(name, endpoints) for name, endpoints in sidecar.upstreams.items()]
+    if sidecar.dialects:
+        clusters.append(local_cluster(DIALECTS_CLUSTER, (sidecar.dialects,)))
     for ingress in sidecar.ingress:
         name = _ingress_cluster(sidecar, ingress)
         if name not in sidecar.upstreams:

@@ -17,6 +17,8 @@ GRPC_SERVICES = {
     "license": ("voxmesh.license.v1.LicenseService",),
     "session": ("voxmesh.session.v1.SessionService",),
 }
+# Dialects of other vendors that the edge speaks over gRPC, for its public listener.
+DIALECT_SERVICES = ("nvidia.riva.asr.RivaSpeechRecognition", "nvidia.riva.tts.RivaSpeechSynthesis")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -87,6 +89,7 @@ class Sidecar:
         upstreams: endpoints of each service that can be reached from here.
         egress: where local processes send their calls; None has no egress.
         public: the listener for gRPC clients from outside; needs asr, tts and license upstream.
+        dialects: where the edge speaks the gRPC of other vendors; None keeps them off the public listener.
         admin: statistics and drain control; keep it on loopback.
         stream_idle_s: a stream without a byte in either direction for this long is ended.
         unary_timeout_s: bound on calls to license and session, which answer at once or not at all.
@@ -98,6 +101,7 @@ class Sidecar:
     upstreams: Mapping[str, tuple[Endpoint, ...]] = field(default_factory=dict)
     egress: Endpoint | None = None
     public: Endpoint | None = None
+    dialects: Endpoint | None = None
     admin: Endpoint = field(default_factory=lambda: Endpoint("127.0.0.1", ADMIN_PORT))
     stream_idle_s: int = 3600
     unary_timeout_s: int = 15

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from cli import threads
-from cli.plan import LOOPBACK, STOP_RANK, Place, Ports, Wishes, programs, sidecar
+from cli.plan import LOOPBACK, STOP_RANK, Place, Ports, Wishes, places, programs, sidecar
 from cli.supervisor import Program
+from envoy.sidecar import Endpoint
 
 WISHES = Wishes(state_dir=Path("/state"), cache_dir=Path("/cache"), cores=4)
 AT = {
@@ -52,6 +53,16 @@ def test_only_the_edge_and_the_public_listener_leave_loopback() -> None:
 def test_every_recognition_worker_is_an_endpoint() -> None:
     assert [e.port for e in sidecar(WISHES, AT).upstreams["asr"]] == [9014, 9015]
     assert "edge" not in sidecar(WISHES, AT).upstreams
+
+
+def test_the_public_listener_finds_the_grpc_port_of_the_edge() -> None:
+    at = {**AT, "edge": replace(AT["edge"], grpc=9020)}
+    assert sidecar(WISHES, at).dialects == Endpoint(LOOPBACK, 9020)
+    found = programs(WISHES, at, envoy=Path("/bin/envoy"), bootstrap=Path("/state/envoy.json"), redis=None)
+    ports = {program.name: program.env.get("EDGE_GRPC_PORT") for program in found}
+    assert ports.pop("edge") == "9020"
+    assert set(ports.values()) == {None}
+    assert places(WISHES)["edge"].grpc
 
 
 def test_model_and_voice_reach_their_services() -> None:

@@ -63,6 +63,13 @@ def test_callers_find_everyone_they_call(services: dict[str, Any], name: str) ->
     assert set(found.upstreams) == (set(GRPC_SERVICES) if name == "edge" else {"license"})
 
 
+def test_the_public_listener_finds_the_grpc_port_of_the_edge(services: dict[str, Any]) -> None:
+    assert (
+        str(sidecar(services, "edge").dialects)
+        == f"127.0.0.1:{environment(services['edge'])['EDGE_GRPC_PORT']}"
+    )
+
+
 @pytest.mark.parametrize("name", SETTINGS)
 def test_every_variable_is_one_that_is_read(services: dict[str, Any], name: str) -> None:
     ours = {key for key in environment(services[name]) if not key.startswith("OMP_")}

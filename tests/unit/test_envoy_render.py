@@ -101,6 +101,19 @@ def test_the_public_port_reaches_speech_services_only() -> None:
     assert reached == {"asr", "tts"}
 
 
+def test_other_vendors_grpc_goes_to_the_edge_with_its_key() -> None:
+    found = render(whole_mesh(dialects=Endpoint("127.0.0.1", 9005)))
+    to_edge = [r for r in routes(found, "public") if r.get("route", {}).get("cluster") == "edge_dialects"]
+    assert [r["match"]["prefix"] for r in to_edge] == [
+        "/nvidia.riva.asr.RivaSpeechRecognition/",
+        "/nvidia.riva.tts.RivaSpeechSynthesis/",
+    ]
+    # The authorisation filter counts a call and takes its key away; the edge does both itself.
+    assert all("envoy.filters.http.ext_authz" in r["typed_per_filter_config"] for r in to_edge)
+    assert all(r["route"]["timeout"] == "0s" for r in to_edge)
+    assert cluster(found, "edge_dialects")["type"] == "STATIC"
+
+
 def test_access_logs_hold_no_secrets() -> None:
     for listener in ("ingress_asr", "egress", "public"):
         fields = manager(render(whole_mesh()), listener)["access_log"][0]["typed_config"]["log_format"]

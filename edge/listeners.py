@@ -1,0 +1,82 @@
+"""Ports beside the HTTP one. They open with the application and drain together with it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from aiohttp import web
+
+from common import logs
+from common.server import RpcServer
+from edge.mesh import MESH, Mesh
+from edge.riva_asr import RivaRecognition
+from edge.riva_tts import RivaSynthesis
+
+log = logs.get_logger()
+
+_HEALTH_POLL_S = 0.2
+_OTHER_BYTES = 64 * 1024  # what a gRPC message holds beside its audio
+
+
+class PortTaken(OSError):
+    """A port of ours is somebody else's."""
+
+    def __init__(self, port: int) -> None:
+        super().__init__(f"port {port} is in use")
+        self.port = port
+
+
+def add_listeners(app: web.Application) -> None:
+    """Opens the ports that the settings name when the application starts, which may raise PortTaken."""
+    stack = AsyncExitStack()
+    closing: list[asyncio.Task[None]] = []
+
+    async def serve(app: web.Application) -> AsyncIterator[None]:
+        mesh = app[MESH]
+        settings = mesh.settings
+        async with stack:
+            if settings.grpc_port:
+                address = f"{settings.grpc_host}:{settings.grpc_port}"
+                await stack.enter_async_context(grpc_dialects(mesh, address))
+            yield
+            await asyncio.gather(*closing)
+
+    async def begin_closing(_: web.Application) -> None:
+        # Beside the HTTP server, not after it: all open requests share one grace.
+        closing.append(asyncio.create_task(stack.aclose(), name="close listeners"))
+
+    app.cleanup_ctx.append(serve)
+    app.on_shutdown.append(begin_closing)
+
+
+@asynccontextmanager
+async def grpc_dialects(mesh: Mesh, address: str) -> AsyncIterator[int]:
+    """Dialects whose clients speak gRPC, on `address`; yields the port. Open calls get the grace of the settings.
+
+    Raises:
+        PortTaken: somebody else listens there.
+    """
+    limit = mesh.settings.max_request_bytes + _OTHER_BYTES
+    rpc = RpcServer(RivaRecognition(mesh), RivaSynthesis(mesh), max_message_bytes=limit)
+    try:
+        port = rpc.server.add_insecure_port(address)
+    except RuntimeError as error:
+        raise PortTaken(int(address.rpartition(":")[2])) from error
+    await rpc.server.start()
+    following = asyncio.create_task(_follow(rpc, mesh), name="grpc health")
+    log.info("grpc_dialects", port=port)
+    try:
+        yield port
+    finally:
+        following.cancel()
+        await rpc.set_serving(False)
+        await rpc.server.stop(mesh.settings.shutdown_grace_s)
+
+
+async def _follow(rpc: RpcServer, mesh: Mesh) -> None:
+    serving: bool | None = None
+    while True:
+        if (now := not mesh.health.reason) is not serving:
+            serving = now
+            await rpc.set_serving(now)
+        await asyncio.sleep(_HEALTH_POLL_S)
