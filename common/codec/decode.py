@@ -265,6 +265,7 @@ class _RawFile(Iterator[bytes]):
             block = self._decoder.feed(data) if data else self._decoder.finish()
             if block:
                 return block
+        self.close()
         raise StopIteration
 
     def close(self) -> None:
@@ -279,7 +280,7 @@ def decode_file(
     keep_channels: bool = False,
     max_ms: int = 0,
 ) -> AudioFile | _RawFile:
-    """A whole recording as an iterator of PCM blocks; memory holds one block. Close it.
+    """A whole recording as an iterator of PCM blocks; memory holds one block. Close it, or read it to its end.
 
     Args:
         source: the bytes or a path.

@@ -123,14 +123,18 @@ class AudioFile(Iterator[bytes]):
         return self._samples_out * 1000 // SAMPLE_RATE_HZ
 
     def __next__(self) -> bytes:
-        block = next(self._blocks)
-        self._samples_out += len(block) // (BYTES_PER_SAMPLE * self.channels)
-        if self._max_ms and self.decoded_ms > self._max_ms:
-            raise self._too_long()
+        try:
+            block = next(self._blocks)
+            self._samples_out += len(block) // (BYTES_PER_SAMPLE * self.channels)
+            if self._max_ms and self.decoded_ms > self._max_ms:
+                raise self._too_long()
+        except BaseException:  # the end, or what ends it: nobody needs to close what was read to its end
+            self.close()
+            raise
         return block
 
     def close(self) -> None:
-        """Lets go of the file."""
+        """Lets go of the file; iterating to the end does it too."""
         self._blocks.close()
         self._container.close()
         if self._source is not None:
