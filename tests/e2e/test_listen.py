@@ -28,7 +28,9 @@ def word_errors(reference: str, heard: str) -> float:
 async def test_multipart_upload(mesh: RunningMesh) -> None:
     async with httpx.AsyncClient(base_url=mesh.url, headers=mesh.auth, timeout=60) as http:
         answer = await http.post(
-            "/v1/listen", files={"audio": ("fox.flac", clip().read_bytes())}, data={"language": "en", "timestamps": "true"}
+            "/v1/listen",
+            files={"audio": ("fox.flac", clip().read_bytes())},
+            data={"language": "en", "timestamps": "true"},
         )
     assert answer.status_code == 200, answer.text
     body = answer.json()
