@@ -10,7 +10,7 @@ import numpy as np
 
 from asr.checkpoints import Checkpoint
 from asr.events import Event, Progress, Tally, Transcript
-from asr.guard import Heard, plausible
+from asr.guard import NO_SPEECH_PROB, Heard, plausible, stopped_early
 from asr.ingest import Ingest
 from asr.language import VOTERS, LanguageVote
 from asr.model import SAMPLE_RATE_HZ, DecodeRequest, DecodeResult, Pcm
@@ -36,7 +36,7 @@ class _Channel:
     segmenter: Segmenter
     state: VadState = field(default_factory=VadState)
     rest: Pcm = field(default_factory=lambda: np.empty(0, np.float32))
-    results: dict[int, tuple[Segment, DecodeResult]] = field(default_factory=dict)
+    results: list[tuple[Segment, DecodeResult]] = field(default_factory=list)
     in_work: set[int] = field(default_factory=set)  # starts of segments that are being decoded
     context: tuple[int, ...] = ()
 
@@ -155,13 +155,26 @@ class BatchRun:
                 language = await self._vote.language()
                 if language and result.language != language:
                     result = await self._try(channel, segment, language)
-            channel.results[segment.index] = (segment, result)
+            channel.results += await self._whole(channel, segment, result, language)
             if self._previous_text:
                 channel.context = tuple(result.tokens[-PREVIOUS_TOKENS:])
         finally:
             channel.in_work.discard(segment.start)
             self._permits.release()
         self._tell()
+
+    async def _whole(
+        self, channel: _Channel, segment: Segment, result: DecodeResult, language: str
+    ) -> list[tuple[Segment, DecodeResult]]:
+        """The result, or those of the segment's halves when the model stopped before its end."""
+        heard = Heard(segment.voiced_ms, len(segment.pcm) // SAMPLES_PER_MS)
+        if not stopped_early(result, heard) or result.no_speech_prob > NO_SPEECH_PROB:
+            return [(segment, result)]
+        pieces: list[tuple[Segment, DecodeResult]] = []
+        for half in segment.halves():
+            again = await self._try(channel, half, language or result.language)
+            pieces += await self._whole(channel, half, again, language)
+        return pieces
 
     async def _try(self, channel: _Channel, segment: Segment, language: str) -> DecodeResult:
         request = replace(
@@ -192,7 +205,7 @@ class BatchRun:
 
     def _assemble(self, channel: _Channel) -> list[Transcript]:
         """The finals of one channel; words that two overlapping segments heard are said once."""
-        entries = [channel.results[index] for index in sorted(channel.results)]
+        entries = sorted(channel.results, key=lambda entry: entry[0].start)
         skip, finals = 0, []
         for position, (segment, result) in enumerate(entries):
             first, last = skip, len(result.words)

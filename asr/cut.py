@@ -71,12 +71,14 @@ def _cut(words: Sequence[DecodedWord], n: int, pcm: Pcm) -> Cut:
     return Cut(n, sum(word.n_tokens for word in words[:n]), at)
 
 
-def quietest(pcm: Pcm, start_s: float, end_s: float) -> int:
-    """The middle of the quietest 10 ms between two times of a window, in samples."""
+def quietest(pcm: Pcm, start_s: float, end_s: float, length_s: float = 0.01) -> int:
+    """The middle of the quietest stretch of `length_s` between two times of a window, in samples."""
     first = max(int(start_s * SAMPLE_RATE_HZ), 0)
     last = min(int(end_s * SAMPLE_RATE_HZ), len(pcm))
     frames = (last - first) // _FRAME_SAMPLES
     if frames < 1:
         return min(max((first + last) // 2, 0), len(pcm))
     energy = np.square(pcm[first : first + frames * _FRAME_SAMPLES].reshape(frames, -1)).sum(axis=1)
-    return first + int(energy.argmin()) * _FRAME_SAMPLES + _FRAME_SAMPLES // 2
+    length = min(max(round(length_s * SAMPLE_RATE_HZ / _FRAME_SAMPLES), 1), frames)
+    energy = np.convolve(energy, np.ones(length), mode="valid")
+    return first + int(energy.argmin()) * _FRAME_SAMPLES + length * _FRAME_SAMPLES // 2

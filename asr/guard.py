@@ -19,6 +19,11 @@ MAX_CHARACTERS_PER_S = 35.0
 ALLOWED_CHARACTERS = 25
 # Less voice than this is a click or a breath.
 MIN_VOICED_MS = 60
+# The slowest speakers stay above this many characters per second of voice; fewer mean that the model stopped early.
+MIN_CHARACTERS_PER_S = 4.0
+MIN_UNSPACED_CHARACTERS_PER_S = 1.5
+# Below this it cannot be told from a hesitation.
+MIN_STOPPED_EARLY_MS = 4_000
 # Where the detector heard little, the text must be probable.
 DOUBTFUL_VOICED_SHARE = 0.25
 DOUBTFUL_LOGPROB = -0.7
@@ -50,3 +55,13 @@ def plausible(result: DecodeResult, heard: Heard) -> bool:
         return False
     share = heard.voiced_ms / max(heard.window_ms, 1)
     return share >= DOUBTFUL_VOICED_SHARE or logprob >= DOUBTFUL_LOGPROB
+
+
+def stopped_early(result: DecodeResult, heard: Heard) -> bool:
+    """Whether the model wrote far less than was said: after a pause it may take the window for finished."""
+    if heard.voiced_ms < MIN_STOPPED_EARLY_MS:
+        return False
+    text = result.text.strip()
+    spaced = " " in text or text.isascii()
+    least = MIN_CHARACTERS_PER_S if spaced else MIN_UNSPACED_CHARACTERS_PER_S
+    return len(text) < least * heard.voiced_ms / 1000

@@ -1,15 +1,39 @@
-"""The language of a recording whose language nobody named: the first segments vote."""
+"""Finding the language when nobody named it."""
 
 import asyncio
 
 from asr.model import DecodeResult
+from asr.tuning import Tuning
 
 # More voices make the vote safer and its end later; segments after these wait for it.
 VOTERS = 4
 
 
+class LanguageGuess:
+    """The language of a live stream, from what the model detects in one growing window after the other."""
+
+    def __init__(self, tuning: Tuning) -> None:
+        self._tuning = tuning
+        self._votes: dict[str, float] = {}
+        self._before_ms = 0  # speech of closed windows
+
+    def heard(self, result: DecodeResult, speech_ms: int) -> str:
+        """The language once it is settled, else "". `speech_ms` is the length of the window's speech."""
+        vote = result.language_probability * min(speech_ms, self._tuning.language_ms)
+        self._votes[result.language] = self._votes.get(result.language, 0.0) + vote
+        best = max(self._votes, key=lambda code: self._votes[code])
+        total_ms = self._before_ms + speech_ms
+        if best == result.language and result.language_probability >= self._tuning.language_sure:
+            return best if speech_ms >= self._tuning.language_ms else ""
+        return best if total_ms >= self._tuning.language_limit_ms else ""
+
+    def closed(self, speech_ms: int) -> None:
+        """A window of so much speech has ended."""
+        self._before_ms += speech_ms
+
+
 class LanguageVote:
-    """Weighs what the model detects in the first segments by how sure it was and how much was said."""
+    """The first segments of a recording vote. Weighs what the model detects in the first segments by how sure it was and how much was said."""
 
     def __init__(self, known: str = "", voters: int = VOTERS) -> None:
         self._voters, self._entered = voters, 0

@@ -14,6 +14,8 @@ SAMPLES_PER_MS = SAMPLE_RATE_HZ // 1000
 
 # Silence that separates two stretches of speech; a segment may be cut there.
 REGION_SILENCE_MS = 288
+# Length of the pause looked for when a segment is halved.
+PAUSE_S = 0.3
 # Chunks over which the speech probability is averaged when speech goes on without such silence.
 SMOOTH_CHUNKS = 5
 # Below this average the cut lies in a short pause; above, it may lie in a word.
@@ -49,6 +51,21 @@ class Segment:
     voiced_ms: int
     low: int
     high: int
+
+    def halves(self) -> tuple["Segment", "Segment"]:
+        """The segment cut at the quietest moment of its middle, for a model that did not get to its end."""
+        seconds = len(self.pcm) / SAMPLE_RATE_HZ
+        at = quietest(self.pcm, seconds / 4, seconds * 3 / 4, PAUSE_S)
+        share = at / len(self.pcm)
+        first = Segment(
+            self.index, self.start, self.start + at, self.pcm[:at],
+            int(self.voiced_ms * share), self.low, self.start + at,
+        )  # fmt: skip
+        second = Segment(
+            self.index, self.start + at, self.end, self.pcm[at:],
+            int(self.voiced_ms * (1 - share)), self.start + at, self.high,
+        )  # fmt: skip
+        return first, second
 
     @property
     def overlaps_next(self) -> bool:

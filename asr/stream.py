@@ -16,6 +16,7 @@ from asr.cut import best_cut, quietest, settled_words
 from asr.endpoint import EndpointConfig, Endpointer, Kind, Signal
 from asr.events import Event, SpeechEnded, SpeechStarted, Tally, Transcript, UtteranceEnd
 from asr.guard import Heard, plausible
+from asr.language import LanguageGuess
 from asr.model import SAMPLE_RATE_HZ, DecodeResult, Pcm
 from asr.transcripts import confidence, finals, only_committed
 from asr.tuning import StreamOptions, Tuning
@@ -35,6 +36,7 @@ class StreamPolicy:
         self.language = options.template.language
         self.tally = Tally()
         self._text_of = text_of
+        self._guess = LanguageGuess(self.tuning)
         self._buffer = AudioBuffer()
         self._endpointer = Endpointer(
             EndpointConfig(
@@ -186,6 +188,7 @@ class StreamPolicy:
 
     def _close(self, utterance: Utterance, end: int) -> None:
         utterance.end = self._floor = end
+        self._guess.closed((end - utterance.speech_start) // SAMPLES_PER_MS)
         self._open = None
         self._queue.append(utterance)
         if utterance.complete:
@@ -245,8 +248,8 @@ class StreamPolicy:
         if self.language or not result.language:
             return
         self.tally.detected(result.language, result.language_probability)
-        if (job.end - job.utterance.speech_start) // SAMPLES_PER_MS >= self.tuning.language_ms:
-            self.language = result.language
+        speech_ms = (job.end - job.utterance.speech_start) // SAMPLES_PER_MS
+        self.language = self._guess.heard(result, speech_ms)
 
     def _agree(self, job: Job, result: DecodeResult) -> None:
         utterance, tokens = job.utterance, tuple(result.tokens)

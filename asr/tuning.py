@@ -39,4 +39,6 @@ class Tuning:
     max_window_ms: int = 28_000
     # With endpointing off a stretch still closes after this silence, as a final that ends no utterance.
     silent_close_ms: int = 1_500
-    language_ms: int = 2_000  # speech needed to settle the language
+    language_ms: int = 2_000  # speech needed to settle the language when the model is sure
+    language_sure: float = 0.7
+    language_limit_ms: int = 8_000  # speech after which the likeliest language so far is taken

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from asr.checkpoints import Checkpoint, Checkpoints
+from asr.model import DecodeRequest, DecodeResult
 from asr.service import AsrService
 from asr.settings import AsrSettings
 from common.clients import AsrClient
@@ -513,6 +514,26 @@ async def test_a_batch_says_nothing_before_the_end_but_progress(start: Start) ->
     assert done == sorted(done)
     last = [r.progress for r in responses if r.progress is not None][-1]
     assert last.done_ms == last.total_ms == responses[-1].summary.audio_ms
+
+
+class Hasty(FakeRecogniser):
+    """Takes a long window for finished after its first word."""
+
+    def read(self, request: DecodeRequest) -> DecodeResult:
+        result = super().read(request)
+        if len(request.pcm) > 12 * 16_000:
+            result.tokens, result.words = result.tokens[:1], result.words[:1]
+            result.text = self.decode_tokens(result.tokens).strip()
+        return result
+
+
+async def test_a_segment_that_the_model_ends_early_is_recognised_in_halves(start: Start) -> None:
+    words = script(" ".join(f"number{i}" for i in range(100)), word_ms=220)
+    rig = await start(recogniser=Hasty(words))
+    responses = await rig.ask(config(mode=pb.Mode.BATCH), *chunks(spoken(words), ms=5000))
+    whole = [word for word in text(responses).split() if not word.endswith("-")]
+    assert len(whole) >= 95
+    assert whole == sorted(whole, key=lambda word: int(word.removeprefix("number")))
 
 
 async def test_previous_text_makes_segments_sequential(start: Start) -> None:

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from asr.model import DecodedWord
+from asr.guard import Heard, stopped_early
+from asr.model import DecodedWord, DecodeResult
 from asr.segment import Segment, Segmenter, SegmentLimits
 from asr.stitch import join, place
 from asr.vad import CHUNK_SAMPLES
@@ -183,3 +184,30 @@ def test_a_repeated_word_is_matched_where_it_stands() -> None:
 def test_nothing_on_one_side_keeps_the_other() -> None:
     assert joined([], words("x y"), 0.0, 0.0) == "x y"
     assert joined(words("a b"), [], 1.0, 5.0) == "a b"
+
+
+# --- a model that stops early
+
+
+def test_halves_hold_the_segment_and_meet_in_its_pause() -> None:
+    (segment,) = segments("s6 .0.5 s6")
+    first, second = segment.halves()
+    assert np.array_equal(np.concatenate((first.pcm, second.pcm)), segment.pcm)
+    assert (first.start, first.end, second.end) == (segment.start, second.start, segment.end)
+    assert seconds(first)[1] == pytest.approx(6.25, abs=0.2)
+    assert (first.low, second.high) == (segment.low, segment.high)
+    assert not first.overlaps_next and not second.overlaps_previous
+
+
+@pytest.mark.parametrize(
+    ("text", "voiced_ms", "early"),
+    [
+        ("Anon.", 20_000, True),
+        ("", 10_000, True),
+        ("Now, as Polly was by no means a perfect creature, I am free to confess", 6_000, False),
+        ("Well", 1_500, False),
+        ("今日は天気がいいですね", 5_000, False),
+    ],
+)
+def test_too_little_text_for_so_much_voice_is_noticed(text: str, voiced_ms: int, early: bool) -> None:
+    assert stopped_early(DecodeResult(text=text), Heard(voiced_ms, voiced_ms + 500)) is early
