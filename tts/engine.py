@@ -215,9 +215,9 @@ class TtsEngine:
 
 
 def _warm_up(model: VoiceModel[Any]) -> None:
-    """Speak two short clauses in chunks of every size, so that kernels and caches exist."""
+    """Speak clauses of the usual lengths in chunks of every size, so that kernels and caches exist."""
     symbols = [i for ids in model.info.phoneme_id_map.values() for i in ids] or [0]
-    for length in (24, 160):
+    for length in (24, 88, 152, 216, 280):
         clause = Clause(tuple(symbols[i % len(symbols)] for i in range(length)), seed=0)
         (speech,) = model.begin([clause])
         seconds = FIRST_CHUNK_S
