@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
 from aiohttp import web
 
@@ -11,6 +11,7 @@ from common.server import RpcServer
 from edge.mesh import MESH, Mesh
 from edge.riva_asr import RivaRecognition
 from edge.riva_tts import RivaSynthesis
+from edge.wyoming import wyoming_port
 
 log = logs.get_logger()
 
@@ -38,6 +39,18 @@ def add_listeners(app: web.Application) -> None:
             if settings.grpc_port:
                 address = f"{settings.grpc_host}:{settings.grpc_port}"
                 await stack.enter_async_context(grpc_dialects(mesh, address))
+            if settings.wyoming:
+                host = settings.wyoming_host
+                await _open(
+                    stack,
+                    wyoming_port(mesh, host, settings.wyoming_stt_port, "asr"),
+                    settings.wyoming_stt_port,
+                )
+                await _open(
+                    stack,
+                    wyoming_port(mesh, host, settings.wyoming_tts_port, "tts"),
+                    settings.wyoming_tts_port,
+                )
             yield
             await asyncio.gather(*closing)
 
@@ -71,6 +84,13 @@ async def grpc_dialects(mesh: Mesh, address: str) -> AsyncIterator[int]:
         following.cancel()
         await rpc.set_serving(False)
         await rpc.server.stop(mesh.settings.shutdown_grace_s)
+
+
+async def _open(stack: AsyncExitStack, listener: AbstractAsyncContextManager[int], port: int) -> None:
+    try:
+        await stack.enter_async_context(listener)
+    except OSError as error:
+        raise PortTaken(port) from error
 
 
 async def _follow(rpc: RpcServer, mesh: Mesh) -> None:

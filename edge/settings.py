@@ -30,6 +30,11 @@ class EdgeSettings(ServiceSettings):
     # gRPC for clients of other vendors; the sidecar's public listener routes them here. 0 serves none.
     grpc_host: str = Field("127.0.0.1", validation_alias="EDGE_GRPC_HOST")
     grpc_port: int = Field(0, ge=0, le=65535, validation_alias="EDGE_GRPC_PORT")
+    # Wyoming has no keys: whoever reaches these ports uses the licence of the installation.
+    wyoming: bool = Field(False, validation_alias="EDGE_WYOMING")
+    wyoming_host: str = Field("127.0.0.1", validation_alias="EDGE_WYOMING_HOST")
+    wyoming_stt_port: int = Field(10300, ge=1, le=65535, validation_alias="EDGE_WYOMING_STT_PORT")
+    wyoming_tts_port: int = Field(10200, ge=1, le=65535, validation_alias="EDGE_WYOMING_TTS_PORT")
     cors_origins: str = Field("", validation_alias="EDGE_CORS_ORIGINS", description="comma list, or *")
 
     max_request_mb: int = Field(100, ge=1, le=4096, validation_alias="EDGE_MAX_REQUEST_MB")
