@@ -37,7 +37,7 @@ def run(argv: Sequence[str]) -> int:
     for name, value in {"OMP_NUM_THREADS": str(args.threads), "OMP_WAIT_POLICY": "PASSIVE"}.items():
         os.environ.setdefault(name, value)  # OpenMP reads them when the first library loads it
     result = {"voice": args.voice, "device": args.device, "threads": args.threads}
-    result |= asyncio.new_event_loop().run_until_complete(_all(args))
+    result |= asyncio.run(_all(args))
     rounded = {key: round(v, 4) if isinstance(v, float) else v for key, v in result.items()}
     print(json.dumps(rounded))
     return 0
