@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -60,6 +61,7 @@ class BatchRun:
         self._failure: BaseException | None = None
         self._ended = False
         self.samples = 0
+        self.ended_at_s = 0.0  # monotonic time of the end of the audio
         self.tally = Tally()
 
     @property
@@ -107,7 +109,7 @@ class BatchRun:
                         await self._feed(group, await self._ingest.feed(data))
                 await asyncio.sleep(0)  # a cancelled call first looks like the end of its requests
                 await self._feed(group, await self._ingest.finish())
-                self._ended = True
+                self._ended, self.ended_at_s = True, time.monotonic()
                 for channel in self._channels:
                     await self._submit(group, channel, channel.segmenter.finish(channel.rest))
                 self._vote.no_more()

@@ -92,7 +92,7 @@ class LiveStream:
         self._backlog_ms, self._patience_s = backlog_ms, patience_s
         self.channels: list[LiveChannel] = []
         self.samples = 0
-        self.ended_at_s = 0.0  # clock time of the end of the audio
+        self.ended_at_s = 0.0  # monotonic time of the end of the audio
         self._outbox: asyncio.Queue[tuple[Event, int] | None] = asyncio.Queue()
         self._progress = asyncio.Event()  # something moved on: a decode finished or an event was taken
         self._failure: BaseException | None = None
@@ -167,7 +167,7 @@ class LiveStream:
         # A cancelled call first looks like the end of its requests: let the cancellation arrive before any work.
         await asyncio.sleep(0)
         await self._feed(await self._ingest.finish())
-        self.ended_at_s = self._clock()
+        self.ended_at_s = time.monotonic()
         for channel in self.channels:
             channel.finish()
         self._advance(group)

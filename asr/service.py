@@ -1,5 +1,6 @@
 """The recogniser's gRPC service: checks the config, takes a place, pumps, sums up."""
 
+import time
 from collections.abc import AsyncIterable, AsyncIterator, Iterator
 from contextlib import aclosing, contextmanager
 from dataclasses import replace
@@ -124,6 +125,9 @@ class AsrService(pb.AsrServiceBase):
         tally = run.tally
         language = tally.language
         _record(options, run.audio_ms, tally)
+        metrics.asr_e2e_latency_seconds.record(
+            time.monotonic() - run.ended_at_s, {"mode": "batch" if options.batch else "stream"}
+        )
         return pb.Summary(
             audio_ms=run.audio_ms,
             language=language,
