@@ -1,83 +1,22 @@
-"""The synthesis service over real gRPC, with a synthesiser that makes tones."""
+"""The synthesis service over real gRPC, with a synthesiser that makes tones: what it says."""
 
 import asyncio
 import io
 import wave
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pytest
 
-from common.clients import TtsClient
 from common.codec.decode import decode_file
-from common.errors import AtCapacity, InvalidArgument, NotFound, Unavailable, VoxmeshError
+from common.errors import InvalidArgument
 from common.pb.voxmesh.audio.v1 import AudioFormat, Encoding
 from common.pb.voxmesh.tts import v1 as pb
 from tests.conftest import ServeRpc
 from tests.fakes.synthesiser import FakeSynthesiser, make_voice
-from tts.model import VoiceInfo
-from tts.service import TtsService
-from tts.settings import TtsSettings
-
-RATE_HZ = 16_000
-FLUSH = object()
-
-
-class Heard:
-    """What came back, by kind."""
-
-    def __init__(self, responses: Sequence[pb.SynthesizeResponse]) -> None:
-        self.responses = responses
-        self.audio = b"".join(r.audio for r in responses if r.audio)
-        self.words = [(r.word.text, r.word.start_ms, r.word.end_ms) for r in responses if r.word is not None]
-        self.flushes = [r.flushed.sequence for r in responses if r.flushed is not None]
-        self.started, self.summary = responses[0].started, responses[-1].summary
-
-    @property
-    def audio_ms(self) -> float:
-        return len(self.audio) / 2 / RATE_HZ * 1000
-
-
-async def requests(
-    config: pb.SynthesizeConfig, texts: Sequence[Any], pause_s: float = 0.0
-) -> AsyncIterator[pb.SynthesizeRequest]:
-    yield pb.SynthesizeRequest(config=config)
-    for text in texts:
-        if text is FLUSH:
-            yield pb.SynthesizeRequest(flush=pb.Flush())
-        else:
-            yield pb.SynthesizeRequest(text=text)
-        await asyncio.sleep(pause_s)
-
-
-def stream(
-    client: TtsClient, messages: AsyncIterator[pb.SynthesizeRequest]
-) -> AsyncGenerator[pb.SynthesizeResponse, None]:
-    """The call as what it is: something that can be closed."""
-    return cast(AsyncGenerator[pb.SynthesizeResponse, None], client.synthesize(messages))
-
-
-async def speak(client: TtsClient, *texts: Any, pause_s: float = 0.0, **config: Any) -> Heard:
-    call = client.synthesize(requests(pb.SynthesizeConfig(**config), texts, pause_s))
-    return Heard([response async for response in call])
-
-
-async def start(
-    serve_rpc: ServeRpc, fake: FakeSynthesiser | None = None, **settings: Any
-) -> tuple[TtsClient, FakeSynthesiser]:
-    fake = fake or FakeSynthesiser()
-    return TtsClient(await serve_rpc(TtsService(fake, TtsSettings(**settings)))), fake
-
-
-def said(fake: FakeSynthesiser, voice: VoiceInfo | None = None) -> list[str]:
-    """The clauses the engine was given, as phonemes."""
-    names = {i: sign for sign, (i,) in (voice or fake.voices[0]).phoneme_id_map.items()}
-    return [
-        "".join(names[i] for i in clause.phoneme_ids).strip("^_$").replace("_", "")
-        for _, clause in fake.spoken
-    ]
+from tests.rpc.tts_calls import FLUSH, RATE_HZ, requests, said, speak, start, stream
 
 
 async def test_text_becomes_audio(serve_rpc: ServeRpc) -> None:
@@ -339,174 +278,3 @@ async def test_bad_ssml_is_refused_before_any_sound(serve_rpc: ServeRpc, text: s
     with pytest.raises(InvalidArgument, match=reason):
         await speak(client, text, markup=pb.Markup.SSML)
     assert fake.spoken == []
-
-
-@pytest.mark.parametrize(
-    ("config", "reason"),
-    [
-        ({"speed": 0.4}, "speed must be 0.5 to 2"), ({"speed": float("nan")}, "speed"), ({"pitch": 13}, "pitch"),
-        ({"volume_db": -41}, "volume_db"), ({"speaker": 1}, "speakers 0 to 0"), ({"bit_rate": 1}, "bit_rate"),
-        ({"max_buffer_delay_ms": 60_001}, "max_buffer_delay_ms"), ({"markup": pb.Markup(7)}, "markup"),
-        ({"format": AudioFormat(Encoding.WAV, 4_000)}, "sample_rate"),
-        ({"format": AudioFormat(Encoding.WAV, 2**32 - 1)}, "sample_rate"),
-        ({"format": AudioFormat(Encoding.WAV, 16_000, 2)}, "channels"),
-        ({"format": AudioFormat(Encoding.OPUS)}, "cannot be written"),
-        ({"format": AudioFormat(Encoding(99))}, "cannot be written"),
-        ({"pronunciations": [pb.Pronunciation("a", "")]}, "pronunciation 1"),
-    ],
-)  # fmt: skip
-async def test_bad_configs_are_refused(serve_rpc: ServeRpc, config: dict[str, Any], reason: str) -> None:
-    client, _ = await start(serve_rpc)
-    with pytest.raises(InvalidArgument, match=reason):
-        await speak(client, "hi", **config)
-
-
-async def test_unknown_voices_and_languages_are_not_found(serve_rpc: ServeRpc) -> None:
-    voices = (make_voice("a"), make_voice("b", language="de-DE", espeak_voice="de"))
-    client, fake = await start(serve_rpc, FakeSynthesiser(voices))
-    with pytest.raises(NotFound, match="a, b") as caught:
-        await speak(client, "hi", voice="c")
-    assert caught.value.details == {"voices": ["a", "b"]}
-    with pytest.raises(NotFound, match="de-DE, en-US"):
-        await speak(client, "hi", language="fr")
-    choices: list[dict[str, Any]] = [
-        {"voice": "B"},
-        {"language": "de"},
-        {"language": "de_DE"},
-        {"language": "de-AT"},
-    ]
-    for asked in choices:
-        assert (await speak(client, "ja", **asked)).started == pb.Started(
-            "b", AudioFormat(Encoding.PCM_S16LE, RATE_HZ, 1), "audio/pcm"
-        )
-    assert {voice for voice, _ in fake.spoken} == {"b"}
-
-
-@pytest.mark.parametrize(
-    "messages",
-    [
-        [],
-        [pb.SynthesizeRequest(text="hi")],
-        [pb.SynthesizeRequest()],
-        [pb.SynthesizeRequest(config=pb.SynthesizeConfig(), text="hi")],
-        [
-            pb.SynthesizeRequest(config=pb.SynthesizeConfig()),
-            pb.SynthesizeRequest(config=pb.SynthesizeConfig()),
-        ],
-        [pb.SynthesizeRequest(config=pb.SynthesizeConfig()), pb.SynthesizeRequest()],
-    ],
-)
-async def test_messages_out_of_order_are_refused(
-    serve_rpc: ServeRpc, messages: list[pb.SynthesizeRequest]
-) -> None:
-    client, _ = await start(serve_rpc)
-    with pytest.raises(InvalidArgument):
-        _ = [response async for response in client.synthesize(messages)]
-
-
-async def test_cancelling_stops_the_engine(serve_rpc: ServeRpc) -> None:
-    client, fake = await start(serve_rpc, FakeSynthesiser(delays_s=[0.01] * 1_000, chunk_ms=10))
-    long = requests(pb.SynthesizeConfig(), ["A rather long sentence to be cut off. " * 20])
-    async with aclosing(stream(client, long)) as responses:
-        async for response in responses:
-            if response.audio:
-                break
-    await until(lambda: fake.active == 0)
-    assert len(fake.spoken) == len(fake.cancelled) == 1
-    made = fake.chunks
-    await asyncio.sleep(0.1)
-    assert fake.chunks == made
-
-
-async def test_a_caller_that_does_not_listen_holds_the_engine_back(serve_rpc: ServeRpc) -> None:
-    client, fake = await start(serve_rpc, FakeSynthesiser(ms_per_id=500, chunk_ms=1_000))
-    text = "This goes on and on and on for a good while. " * 200
-    async with aclosing(stream(client, requests(pb.SynthesizeConfig(), [text]))) as responses:
-        async for response in responses:
-            if response.audio:
-                break
-        made = -1
-        async with asyncio.timeout(20):
-            while made != fake.chunks:  # until everything between here and there is full
-                made = fake.chunks
-                await asyncio.sleep(0.3)
-        assert len(fake.spoken) < 200
-
-
-async def until(condition: Any) -> None:
-    async with asyncio.timeout(5):
-        while not condition():
-            await asyncio.sleep(0.01)
-
-
-async def test_clauses_wait_for_a_place_and_then_are_refused(serve_rpc: ServeRpc) -> None:
-    client, fake = await start(serve_rpc, FakeSynthesiser(delays_s=[0.3]), capacity=1, max_queue_size=1)
-    first = asyncio.create_task(speak(client, "One."))
-    await until(lambda: fake.active == 1)
-    second = asyncio.create_task(speak(client, "Two."))
-    await asyncio.sleep(0.1)
-    with pytest.raises(AtCapacity) as caught:
-        await speak(client, "Three.")
-    assert caught.value.retry_after_s
-    assert (await first).audio and (await second).audio
-
-
-async def test_streams_are_limited(serve_rpc: ServeRpc) -> None:
-    client, fake = await start(serve_rpc, FakeSynthesiser(delays_s=[0.3]), max_streams=1)
-    first = asyncio.create_task(speak(client, "One."))
-    await until(lambda: fake.active == 1)
-    with pytest.raises(AtCapacity, match="1 streams are open"):
-        await speak(client, "Two.")
-    await first
-    assert (await speak(client, "Three.")).audio
-
-
-async def test_an_engine_that_fails_ends_the_call(serve_rpc: ServeRpc) -> None:
-    client, _ = await start(serve_rpc, FakeSynthesiser(fails=Unavailable("the engine stopped")))
-    with pytest.raises(Unavailable, match="the engine stopped"):
-        await speak(client, "Hello.")
-
-
-async def test_a_worker_that_is_not_ready_says_so(serve_rpc: ServeRpc) -> None:
-    client = TtsClient(await serve_rpc(TtsService(lambda: None, TtsSettings())))
-    with pytest.raises(Unavailable, match="still being loaded"):
-        await client.list_voices(pb.ListVoicesRequest())
-    fake = FakeSynthesiser()
-    fake.healthy = False
-    client, _ = await start(serve_rpc, fake)
-    with pytest.raises(Unavailable, match="stalled"):
-        await speak(client, "hi")
-
-
-async def test_the_voices_are_listed_default_first(serve_rpc: ServeRpc) -> None:
-    client, _ = await start(serve_rpc, FakeSynthesiser([make_voice("x"), make_voice("y", speakers=2)]))
-    answer = await client.list_voices(pb.ListVoicesRequest())
-    assert answer.voices == [
-        pb.Voice("x", "en-US", RATE_HZ, 1, "medium", "fake"),
-        pb.Voice("y", "en-US", RATE_HZ, 2, "medium", "fake"),
-    ]
-
-
-async def test_many_streams_at_once_keep_apart(serve_rpc: ServeRpc) -> None:
-    client, _ = await start(serve_rpc)
-    texts = [f"Number {n} is here. And it ends." for n in range(20)]
-    together = await asyncio.gather(*(speak(client, text, word_times=True) for text in texts))
-    for text, heard in zip(texts, together, strict=True):
-        alone = await speak(client, text, word_times=True)
-        assert (heard.audio, heard.words) == (alone.audio, alone.words)
-
-
-async def test_errors_of_the_text_come_after_the_audio_before_it(serve_rpc: ServeRpc) -> None:
-    client, _ = await start(serve_rpc)
-    audio = b""
-    with pytest.raises(VoxmeshError, match="exactly one"):
-        call = client.synthesize(
-            [
-                pb.SynthesizeRequest(config=pb.SynthesizeConfig()),
-                pb.SynthesizeRequest(text="Hello there. "),
-                pb.SynthesizeRequest(),
-            ]
-        )
-        async for response in call:
-            audio += response.audio or b""
-    assert audio
