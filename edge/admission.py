@@ -37,6 +37,7 @@ class Admission:
     characters: int = 0
     status: int = 200
     used: list[str] = field(default_factory=list)
+    finished: bool = False  # all was delivered; a client that goes away now has broken nothing off
 
     def max_bytes(self, default: int) -> int:
         """The narrower of the setting and the licence."""
@@ -108,7 +109,7 @@ async def admit(
         admission.status = error.http
         raise
     except (asyncio.CancelledError, GeneratorExit):
-        admission.status = _HTTP_CLIENT_GONE
+        admission.status = admission.status if admission.finished else _HTTP_CLIENT_GONE
         raise
     except BaseException:
         admission.status = 500

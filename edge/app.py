@@ -16,6 +16,7 @@ from edge.mesh import MESH, Mesh
 from edge.pages import add_pages
 from edge.routes import add_routes
 from edge.settings import EdgeSettings
+from edge.twilio import add_twilio
 
 
 async def build_app(settings: EdgeSettings) -> web.Application:
@@ -47,6 +48,7 @@ async def build_app(settings: EdgeSettings) -> web.Application:
         ]
     )
     add_routes(app)
+    add_twilio(app, settings.twilio_path)
     add_pages(app)
     return app
 

@@ -196,6 +196,7 @@ class ListenConnection:
             for message in self._protocol.event(response):
                 await self._send(message)
         # The summary was the last word: the socket closes, which also ends the reader.
+        self._admission.finished = True
         await close_socket(self._socket, WSCloseCode.OK, "")
         reader.cancel()
 

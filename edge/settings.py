@@ -35,6 +35,7 @@ class EdgeSettings(ServiceSettings):
     wyoming_host: str = Field("127.0.0.1", validation_alias="EDGE_WYOMING_HOST")
     wyoming_stt_port: int = Field(10300, ge=1, le=65535, validation_alias="EDGE_WYOMING_STT_PORT")
     wyoming_tts_port: int = Field(10200, ge=1, le=65535, validation_alias="EDGE_WYOMING_TTS_PORT")
+    twilio_path: str = Field("/twilio", pattern="^/[A-Za-z0-9/_-]+$", validation_alias="EDGE_TWILIO_PATH")
     cors_origins: str = Field("", validation_alias="EDGE_CORS_ORIGINS", description="comma list, or *")
 
     max_request_mb: int = Field(100, ge=1, le=4096, validation_alias="EDGE_MAX_REQUEST_MB")

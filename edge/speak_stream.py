@@ -197,6 +197,7 @@ class SpeakConnection:
             self._end_turn(context_id)
             await context.turns.join()
             self._cancel(context_id)
+        self._admission.finished = True
         await close_socket(self._socket, WSCloseCode.OK, "")  # which also ends the reader
 
     async def _speak(self, context_id: str, context: _Context) -> None:
