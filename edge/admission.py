@@ -12,6 +12,7 @@ from common.clients import SessionClient
 from common.errors import AudioTooLarge, DeadlineExceeded, Unavailable, VoxmeshError
 from common.pb.voxmesh.license.v1 import Kind, Limits, UsageEvent
 from common.pb.voxmesh.session.v1 import CloseRequest, OpenRequest, OpenResponse, RenewRequest
+from edge.activity import Activity
 
 log = logs.get_logger()
 
@@ -79,6 +80,7 @@ async def admit(
     request_id: str,
     external_id: str = "",
     timeout_s: float,
+    activity: Activity,
 ) -> AsyncIterator[Admission]:
     """Holds a session for the length of a request or stream.
 
@@ -102,6 +104,7 @@ async def admit(
         licensed=tuple(opened.features),
         requests_left=opened.requests_left,
     )
+    activity.began(kind)
     renewals = asyncio.create_task(_renew(client, opened), name=f"renew {opened.session_id}")
     try:
         yield admission
@@ -115,6 +118,7 @@ async def admit(
         admission.status = 500
         raise
     finally:
+        activity.ended(kind, admission.status)
         renewals.cancel()
         with suppress(asyncio.CancelledError):
             await renewals

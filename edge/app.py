@@ -8,6 +8,8 @@ from aiohttp import web
 
 from common.clients import AsrClient, LicenseClient, SessionClient, TtsClient, open_channel
 from edge import middleware, probes
+from edge.activity import Activity
+from edge.dictionaries import Dictionaries
 from edge.fetch import Fetcher
 from edge.health import Health, watch
 from edge.keys import KnownKeys
@@ -32,6 +34,8 @@ async def build_app(settings: EdgeSettings) -> web.Application:
         fetcher=Fetcher(timeout_s=settings.fetch_timeout_s, allow_private=settings.fetch_private),
         health=Health(required=settings.required),
         known_keys=KnownKeys(LicenseClient(channel)),
+        dictionaries=Dictionaries(settings.state_dir / "dictionaries"),
+        activity=Activity(),
     )
     app.on_response_prepare.append(middleware.on_prepare)
     app.cleanup_ctx.append(_watching)

@@ -39,4 +39,5 @@ def admit_call(mesh: Mesh, kind: Kind, dialect: str, request: str) -> AbstractAs
         dialect=dialect,
         request_id=request,
         timeout_s=mesh.settings.admission_timeout_s,
+        activity=mesh.activity,
     )

@@ -37,7 +37,7 @@ def family_of(path: str) -> Family:
         return Family.OPENAI
     if path.startswith(("/waves/", "/api/v1/")):
         speaks = ("/tts", "speech", "voices", "voice")
-        stt = ("speech-to-text", "get_text", "/stt")
+        stt = ("speech-to-text", "get_text", "/stt", "/voice-cloning", "add_voice", "cloned_voices")
         if any(part in path for part in speaks) and not any(part in path for part in stt):
             return Family.WAVES_SPEAK
         return Family.WAVES

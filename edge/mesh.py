@@ -10,7 +10,9 @@ from aiohttp import web
 from common.clients import AsrClient, SessionClient, TtsClient
 from common.errors import Unauthenticated
 from common.pb.voxmesh.license.v1 import Kind
+from edge.activity import Activity
 from edge.admission import Admission, admit
+from edge.dictionaries import Dictionaries
 from edge.fetch import Fetcher
 from edge.health import Health
 from edge.keys import KnownKeys, find_key
@@ -36,6 +38,8 @@ class Mesh:
     fetcher: Fetcher
     health: Health
     known_keys: KnownKeys
+    dictionaries: Dictionaries
+    activity: Activity
 
     def key_of(self, request: web.Request) -> str:
         """The caller's key; raises Unauthenticated."""
@@ -67,12 +71,24 @@ class Mesh:
             request_id=request[REQUEST_ID],
             external_id=external_id,
             timeout_s=self.settings.admission_timeout_s,
+            activity=self.activity,
         )
 
     def fit_listen(self, options: ListenOptions) -> ListenOptions:
         """Foreign model names ("nova-3", "pulse", "whisper-1") mean: choose. Ours mean what they say."""
         known = {model.name for model in self.health.models}
         return options if options.model in known else replace(options, model="")
+
+    async def with_dictionaries(self, request: web.Request, options: SpeakOptions) -> SpeakOptions:
+        """The caller's dictionaries as pronunciations, which come before those of the request itself.
+
+        Raises:
+            NotFound: the caller has no such dictionary.
+        """
+        if not options.dictionaries:
+            return options
+        kept = await self.dictionaries.items(self.key_of(request), options.dictionaries)
+        return replace(options, pronunciations=kept + options.pronunciations, dictionaries=())
 
     def fit_speak(self, options: SpeakOptions) -> SpeakOptions:
         """Stock voice names of other vendors become the default voice; an unknown one is refused by the service."""

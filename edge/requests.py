@@ -102,6 +102,7 @@ class SpeakOptions:
     ssml: bool = False
     max_buffer_delay_ms: int = 0
     pronunciations: tuple[tuple[str, str], ...] = ()
+    dictionaries: tuple[str, ...] = ()  # ids of pronunciations that the caller keeps here
 
     def config(self) -> SynthesizeConfig:
         """The first message of a synthesiser stream."""
@@ -123,6 +124,19 @@ class SpeakOptions:
 
     def with_encoding(self, encoding: Encoding) -> "SpeakOptions":
         return replace(self, encoding=encoding)
+
+
+# Words and how they are said.
+Pronunciations = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Dictionary:
+    """Pronunciations that a caller keeps here."""
+
+    id: str
+    items: Pronunciations
+    created_at: str  # RFC 3339
 
 
 @dataclass(frozen=True, slots=True)

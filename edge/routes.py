@@ -4,7 +4,7 @@ import uuid
 
 from aiohttp import web
 
-from edge import openai_routes, waves_routes
+from edge import engine_status, openai_routes, waves_catalogue, waves_routes
 from edge.dialects import deepgram, deepgram_speak, smallest, smallest_speak
 from edge.dialects.deepgram_stream import DeepgramListen
 from edge.dialects.smallest_stream import PulseListen
@@ -26,14 +26,18 @@ def add_routes(app: web.Application) -> None:
             ),
             web.get("/v1/listen", listen_stream_handler("deepgram", _deepgram)),
             web.get("/v1/listen/stream", listen_stream_handler("smallest", _pulse)),
+            web.get("/transcribe", listen_stream_handler("smallest", _pulse)),  # of a bare inference server
             web.post("/v1/speak", speak_handler("speak", _speak)),
             web.get("/v1/speak", speak_stream_handler("deepgram", _deepgram_speak)),
             web.get("/v1/speak/stream", speak_stream_handler("smallest", _waves_speak)),
+            web.get("/v1/status", engine_status.system_status),
+            web.get("/v1/status/engine", engine_status.engine_status),
         ]
     )
     openai_routes.mount(app)
     for prefix in ("/waves/v1", "/api/v1"):
         waves_routes.mount(app, prefix)
+        waves_catalogue.mount(app, prefix)
 
 
 def _listened(result: Transcript, fields: Fields) -> Rendered:

@@ -57,7 +57,7 @@ async def respond_audio(
     request: web.Request, asked: SpeakRequest, admission: Admission
 ) -> web.StreamResponse:
     """Speaks into the body of the answer."""
-    speech = begin(request.app[MESH], request, asked, admission)
+    speech = await begin(request.app[MESH], request, asked, admission)
     headers = {**admission.rate_headers(), **dict(asked.headers), "dg-request-id": request[REQUEST_ID]}
     if asked.options.encoding == Encoding.WAV:
         return await _whole_wav(speech, admission, headers)
@@ -68,7 +68,7 @@ async def respond_events(
     request: web.Request, asked: SpeakRequest, admission: Admission, frames: SseFrames
 ) -> web.StreamResponse:
     """Speaks into server-sent events. A WAV in pieces has no length in its header."""
-    speech = begin(request.app[MESH], request, asked, admission, keep_wav=True)
+    speech = await begin(request.app[MESH], request, asked, admission, keep_wav=True)
     return await _events(
         request, speech, admission, {**admission.rate_headers(), **dict(asked.headers)}, frames
     )
@@ -117,14 +117,14 @@ async def read_speak_fields(request: web.Request, mesh: Mesh) -> Json:
     return {**fields_of(request.query), **json_object(body)}
 
 
-def begin(
+async def begin(
     mesh: Mesh, request: web.Request, asked: SpeakRequest, admission: Admission, *, keep_wav: bool = False
 ) -> Speech:
-    """A synthesis of the whole text; raises MissingParameter, InvalidArgument, Unavailable."""
+    """A synthesis of the whole text; raises MissingParameter, InvalidArgument, NotFound, Unavailable."""
     if not asked.text.strip():
         raise MissingParameter("Missing required parameter: text", parameter="text")
     mesh.health.require("tts")
-    options = mesh.fit_speak(asked.options)
+    options = mesh.fit_speak(await mesh.with_dictionaries(request, asked.options))
     if options.encoding == Encoding.WAV and not keep_wav:
         options = options.with_encoding(Encoding.PCM_S16LE)
     speech = Speech(

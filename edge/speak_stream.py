@@ -80,7 +80,7 @@ class SpeakConnection:
         socket: web.WebSocketResponse,
     ) -> None:
         self._mesh, self._protocol, self._admission, self._socket = mesh, protocol, admission, socket
-        self._request_id = request[REQUEST_ID]
+        self._request, self._request_id = request, request[REQUEST_ID]
         self._contexts: dict[str, _Context] = {}
         self._group: asyncio.TaskGroup
         self._ended = False
@@ -153,6 +153,11 @@ class SpeakConnection:
                 self._group.create_task(self._finish(), name="speak finish")
 
     async def _begin(self, turn: Turn) -> None:
+        try:
+            options = await self._mesh.with_dictionaries(self._request, turn.options)
+        except VoxmeshError as error:  # the turn is lost, the socket is not
+            await self._complain(error, turn)
+            return
         context = self._contexts.get(turn.context_id)
         if context is None:
             if len(self._contexts) >= MAX_CONTEXTS:
@@ -163,7 +168,7 @@ class SpeakConnection:
             )
         speech = Speech(
             self._mesh.tts,
-            self._mesh.fit_speak(turn.options),
+            self._mesh.fit_speak(options),
             max_chars=self._mesh.settings.max_text_chars,
             metadata=(("x-request-id", self._request_id),),
         )

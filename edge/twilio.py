@@ -131,4 +131,5 @@ def _admit(mesh: Mesh, request: web.Request, key: str) -> AbstractAsyncContextMa
         dialect=DIALECT,
         request_id=request[REQUEST_ID],
         timeout_s=mesh.settings.admission_timeout_s,
+        activity=mesh.activity,
     )

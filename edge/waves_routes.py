@@ -10,14 +10,13 @@ from edge.dialects.smallest_speak import WavesSpeak
 from edge.dialects.smallest_stream import PulseListen
 from edge.listen import ListenDialect, Rendered, fields_of, json_body, listen_handler
 from edge.listen_stream import listen_stream_handler
-from edge.mesh import MESH
 from edge.requests import SpeakRequest, Transcript
 from edge.speak import speak_handler, speak_sse_handler
 from edge.speak_stream import speak_stream_handler
 from edge.values import Fields
 
-_NEWEST_MODELS = ("lightning-v3.1", "lightning_v3.1", "lightning-v3.1-pro", "lightning_v3.1_pro")
-_SPEAK_MODELS = ("lightning", "lightning-large", "lightning-v2", *_NEWEST_MODELS)
+NEWEST_MODELS = ("lightning-v3.1", "lightning_v3.1", "lightning-v3.1-pro", "lightning_v3.1_pro")
+SPEAK_MODELS = ("lightning", "lightning-large", "lightning-v2", *NEWEST_MODELS)
 
 
 def mount(app: web.Application, prefix: str) -> None:
@@ -39,15 +38,13 @@ def mount(app: web.Application, prefix: str) -> None:
     app.router.add_post(f"{prefix}/tts", speak_handler("waves", _newest))
     app.router.add_post(f"{prefix}/tts/live", speak_sse_handler("waves", _newest, waves.sse))
     app.router.add_get(f"{prefix}/tts/live", speak_stream_handler("waves", _newest_socket))
-    for model in _SPEAK_MODELS:
-        newest = model in _NEWEST_MODELS
+    for model in SPEAK_MODELS:
+        newest = model in NEWEST_MODELS
         read, socket = (_newest, _newest_socket) if newest else (_older, _older_socket)
         for name in ("get_speech", "get_speech_long_text"):
             app.router.add_post(f"{prefix}/{model}/{name}", speak_handler("waves", read))
         app.router.add_post(f"{prefix}/{model}/stream", speak_sse_handler("waves", read, waves.sse))
         app.router.add_get(f"{prefix}/{model}/get_speech/stream", speak_stream_handler("waves", socket))
-    app.router.add_get(f"{prefix}/voice/get-all-models", _all_models)
-    app.router.add_get(f"{prefix}/{{model}}/get_voices", _voices)
 
 
 def _transcript(result: Transcript, fields: Fields) -> Rendered:
@@ -79,15 +76,3 @@ def _stt_live(request: web.Request) -> PulseListen:
 
 def _get_text(request: web.Request) -> PulseListen:
     return PulseListen(fields_of(request.query), f"session_{uuid.uuid4().hex[:16]}", word_times=True)
-
-
-async def _voices(request: web.Request) -> web.Response:
-    mesh = request.app[MESH]
-    await mesh.check_key(request)
-    return web.json_response(waves.voices(mesh.health.voices, request.match_info["model"]))
-
-
-async def _all_models(request: web.Request) -> web.Response:
-    mesh = request.app[MESH]
-    await mesh.check_key(request)
-    return web.json_response(waves.all_models(mesh.health.voices))

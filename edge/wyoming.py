@@ -210,6 +210,7 @@ class _Connection:
             dialect=DIALECT,
             request_id=request_id,
             timeout_s=settings.admission_timeout_s,
+            activity=self._mesh.activity,
         )
 
     async def _send(self, event: Event) -> None:

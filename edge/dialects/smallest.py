@@ -11,6 +11,7 @@ from edge.words import by_speaker
 MAX_KEYTERMS = 500
 MAX_BOOST = 10.0
 MAX_SPEAKERS = 32
+MAX_DICTIONARIES = 20  # of one request
 
 OUTPUT_FORMATS: dict[str, Encoding] = {
     "pcm": Encoding.PCM_S16LE,
@@ -113,6 +114,7 @@ def speak_options(fields: Fields, *, default_format: str = "wav", default_rate_h
         ssml=boolean(fields, "ssml", False),
         max_buffer_delay_ms=integer(fields, "max_buffer_delay_ms", 0, 0, 5_000),
         pronunciations=pronunciations(fields),
+        dictionaries=tuple(strings(fields, "pronunciation_dicts", max_items=MAX_DICTIONARIES)),
     )
 
 

@@ -1,11 +1,10 @@
-"""Waves: pre-recorded recognition (section 2.3), speech over HTTP (2.5) and the voices (2.8)."""
+"""Waves: pre-recorded recognition (section 2.3) and speech over HTTP (2.5)."""
 
 import base64
-from collections.abc import Sequence
 from dataclasses import replace
 
 from common.errors import InvalidArgument, MissingParameter
-from common.pb.voxmesh.tts.v1 import SynthesizeResponse, Voice
+from common.pb.voxmesh.tts.v1 import SynthesizeResponse
 from edge.dialects import smallest
 from edge.dialects.smallest_speak import external_headers, text_of
 from edge.requests import ListenOptions, SpeakRequest, Transcript
@@ -96,27 +95,3 @@ def sse(response: SynthesizeResponse) -> list[str]:
     if response.summary is not None:
         return [f"data: {dumps({'status': '200', 'done': True})}\n\n"]
     return []
-
-
-def voices(known: Sequence[Voice], model: str) -> Json:
-    """GET /{model}/get_voices."""
-    return {"voices": [_voice(one) for one in known], "model": model}
-
-
-def all_models(known: Sequence[Voice]) -> Json:
-    """GET /voice/get-all-models."""
-    return {
-        "voices": [
-            {"_id": one.name, **_voice(one), "description": one.engine, "audioPreview": ""} for one in known
-        ]
-    }
-
-
-def _voice(one: Voice) -> Json:
-    language = one.language.split("-")[0]
-    tags: Json = {"language": [language], "accent": one.language, "gender": "", "age": ""}
-    return {
-        "voiceId": one.name,
-        "displayName": one.name,
-        "tags": {**tags, "emotions": [], "usecases": []},
-    }
