@@ -12,7 +12,7 @@ from common.errors import AtCapacity, Internal, NotFound, Unavailable, VoxmeshEr
 from common.logs import get_logger
 from tts.model import AudioChunk, Clause, VoiceInfo
 from tts.schedule import FIRST_CHUNK_S, LONGEST_CHUNK_S, Step, Task, plan
-from tts.voice import VoiceModel
+from tts.voice import VoiceModel, kin
 
 log = get_logger()
 
@@ -140,7 +140,7 @@ class TtsEngine:
 
     def _run(self, warm: asyncio.Future[None]) -> None:
         try:
-            for model in self._models.values():
+            for model in {kin(model): model for model in self._models.values()}.values():
                 _warm_up(model)
         except Exception as error:
             self._post(_fail, warm, error)
@@ -180,7 +180,8 @@ class TtsEngine:
                     task.speech, task.words = speech, speech.words
                 return []
             parts = model.decode([task.speech for task in step.tasks], step.frames)
-            return [(task, self._chunk(task, pcm)) for task, pcm in zip(step.tasks, parts, strict=True)]
+            made = [(task, pcm) for task, pcm in zip(step.tasks, parts, strict=True) if len(pcm)]
+            return [(task, self._chunk(task, pcm)) for task, pcm in made]
         except Exception as error:  # the boundary between one caller's clause and everyone else's
             log.error("synthesis_failed", voice=model.info.name, error=type(error).__name__)
             self._forget(step.tasks)

@@ -41,7 +41,7 @@ def load_engine(settings: TtsSettings, say: Announce = announce) -> TtsEngine:
         ValueError, FileNotFoundError: the files are not a voice, or DEFAULT_VOICE is none of them.
     """
     device = pick_device(settings, say)
-    voices = [_load(spec, settings, device, say) for spec in settings.voice_specs]
+    voices = [voice for spec in settings.voice_specs for voice in _load(spec, settings, device, say)]
     names = [voice.info.name for voice in voices]
     if settings.default_voice and settings.default_voice not in names:
         raise ValueError(f"DEFAULT_VOICE is none of the voices: {', '.join(names)}")
@@ -63,16 +63,22 @@ def read_once(voice: VoiceInfo) -> None:
     PhonemeEncoder(voice).encode(Reader(voice.language).read(WARM_UP_TEXT))
 
 
-def _load(spec: str, settings: TtsSettings, device: str, say: Announce) -> VoiceModel[Any]:
+def _load(spec: str, settings: TtsSettings, device: str, say: Announce) -> list[VoiceModel[Any]]:
+    from tts.models.kokoro.load import is_kokoro, load_voices
     from tts.models.load import load_voice
 
     known = describe(spec, settings.model_cache_dir)
     if known.path is None:
         say(f"✓ Downloading voice {known.name}...")
     path = fetch(spec, settings.model_cache_dir)
-    voice = load_voice(path, device=device, threads=settings.threads or _cores(), dtype=_dtype(settings))
-    say(f"✓ Voice loaded: {voice.info.name} ({_megabytes(path)} MB)")
-    return voice
+    threads, dtype = settings.threads or _cores(), _dtype(settings)
+    voices: list[VoiceModel[Any]]
+    if is_kokoro(path):
+        voices = [*load_voices(path, device, threads, dtype)]
+    else:
+        voices = [load_voice(path, device, threads, dtype)]
+    say(f"✓ Voice loaded: {', '.join(voice.info.name for voice in voices)} ({_megabytes(path)} MB)")
+    return voices
 
 
 def _dtype(settings: TtsSettings) -> Any:
@@ -92,5 +98,5 @@ def _cores() -> int:
 
 def _megabytes(path: Path) -> int:
     """Size of the voice, in millions of bytes."""
-    files = path.rglob("*.onnx") if path.is_dir() else [path]
+    files = [*path.rglob("*.onnx"), *path.glob("*.pth")] if path.is_dir() else [path]
     return max((file.stat().st_size for file in files), default=0) // 1_000_000

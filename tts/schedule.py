@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tts.model import Clause, WordTime
-from tts.voice import Speech, VoiceModel
+from tts.voice import Speech, VoiceModel, patience_s
 
 FIRST_AUDIO_S = 0.03  # a new clause is due this long after it came
 SAFETY_S = 0.05  # a playing clause is due this long before its sound runs out
@@ -38,7 +38,7 @@ class Task:
     def deadline(self) -> float:
         """Clock time by which this clause wants its next step."""
         if self.made_s == 0:
-            return self.arrived + FIRST_AUDIO_S
+            return self.arrived + (patience_s(self.model) or FIRST_AUDIO_S)
         return self.first_made + self.made_s - SAFETY_S
 
     @property

@@ -1,7 +1,7 @@
 """What the engine needs of a loaded voice: the text stage once per clause, then the next stretch of sound."""
 
 from collections.abc import Sequence
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -23,8 +23,13 @@ S = TypeVar("S", bound=Speech)
 class VoiceModel(Protocol[S]):
     """A voice's arithmetic. Only `check` may be called outside the engine's thread."""
 
-    info: VoiceInfo
-    hop_samples: int  # samples per frame
+    @property
+    def info(self) -> VoiceInfo: ...
+
+    @property
+    def hop_samples(self) -> int:
+        """Samples per frame."""
+        ...
 
     def check(self, clause: Clause) -> None:
         """Raises InvalidArgument for a clause this voice cannot speak."""
@@ -35,5 +40,18 @@ class VoiceModel(Protocol[S]):
         ...
 
     def decode(self, speeches: Sequence[S], frames: int) -> list[npt.NDArray[np.float32]]:
-        """The next `frames` of each, fewer at its end; moves `done` on. Samples in [-1, 1]."""
+        """The next `frames` of each, fewer at its end; moves `done` on. Samples in [-1, 1].
+
+        A voice that must make a clause whole may work on it for a while and answer nothing yet.
+        """
         ...
+
+
+def patience_s(model: VoiceModel[Any]) -> float | None:
+    """How long after its arrival the first sound of a clause is due, where a voice says so."""
+    return getattr(model, "patience_s", None)
+
+
+def kin(model: VoiceModel[Any]) -> object:
+    """Voices of one kin share weights and kernels: one that has spoken has warmed them all."""
+    return getattr(model, "kin", model)

@@ -13,12 +13,22 @@ import numpy.typing as npt
 
 _DTYPES: dict[int, np.dtype[Any]] = {
     1: np.dtype("<f4"),
+    2: np.dtype("u1"),
+    3: np.dtype("i1"),
     6: np.dtype("<i4"),
     7: np.dtype("<i8"),
     10: np.dtype("<f2"),
     11: np.dtype("<f8"),
 }
-_VALUES = {1: 4, 6: 5, 7: 7, 10: 5, 11: 10}  # data_type: the field that holds values not kept as raw bytes
+_VALUES = {
+    1: 4,
+    2: 5,
+    3: 5,
+    6: 5,
+    7: 7,
+    10: 5,
+    11: 10,
+}  # data_type: the field that holds values not kept as raw bytes
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 

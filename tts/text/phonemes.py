@@ -8,6 +8,7 @@ from difflib import SequenceMatcher
 
 from tts.model import VoiceInfo, WordSpan
 from tts.text import espeak
+from tts.text.kokoro import notation
 from tts.text.words import Word
 
 PAD, START, END = "_", "^", "$"
@@ -104,12 +105,15 @@ class PhonemeEncoder:
             return ""
         if not self.voice.espeak_voice:  # a voice of letters
             return unicodedata.normalize("NFD", text.lower())
-        return unicodedata.normalize("NFD", espeak.ipa(text, self.voice.espeak_voice))
+        heard = espeak.ipa(text, self.voice.espeak_voice)
+        if self.voice.engine == "kokoro":
+            return notation(heard, self.voice.espeak_voice)
+        return unicodedata.normalize("NFD", heard)
 
     def _inventory(self, ipa: str) -> str:
         """Given IPA in the signs of the voice."""
         known = self.voice.phoneme_id_map
-        signs = unicodedata.normalize("NFD", ipa)
+        signs = notation(ipa) if self.voice.engine == "kokoro" else unicodedata.normalize("NFD", ipa)
         return "".join(
             sign if sign in known and sign not in "'.:" else _SAME_SOUND.get(sign, sign) for sign in signs
         )

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
+from tts.text.japanese import read_japanese
 from tts.text.lexicon import Lexicon, pronounced
 from tts.text.normalize import read_english, read_other
 from tts.text.words import Token, Word, clean, tokenize
@@ -63,6 +64,8 @@ class Reader:
 
 
 def _rules(language: str) -> Callable[[Sequence[Token]], list[Word]]:
+    if language.partition("-")[0] == "ja":
+        return read_japanese
     if language.partition("-")[0] != "en":
         return read_other
     return partial(read_english, day_first=language not in MONTH_FIRST)
