@@ -13,9 +13,9 @@ from asr.models.mel import LogMel, syllables
 from asr.models.quant import ComputeType, Linear, Rows, cpu_has_bf16, make_linear
 
 # The model was trained on 30 s windows and looks at their end to know that the speech is over: without it, it says
-# short utterances twice or for ever. Some silence is encoded with the speech, and the last states of a whole window,
-# computed once, are put behind them for the decoder to find. Together they do what padding to 30 s does (word errors
-# of 17 clips of 1 to 7 s: padded 0.045, these 0.045, one second of silence alone 0.45).
+# short utterances twice or for ever. Some silence is encoded with the speech, the encoder knows the rest (see there),
+# and the last states of a whole window, computed once, are put behind for the decoder to find. Together they do what
+# padding to 30 s does, at the cost of the real length.
 TRAILING_SILENCE_SAMPLES = SAMPLE_RATE_HZ // 2
 SHORTEST_WINDOW_SAMPLES = 5 * SAMPLE_RATE_HZ  # very short words are still said twice in less
 TAIL_POSITIONS = 50
@@ -80,18 +80,21 @@ class Whisper:
         )
 
         torch.set_num_threads(threads)
-        self._tail = self._window_end()
+        self._tail = self._learn_silence()
 
     @torch.inference_mode()
-    def _window_end(self) -> torch.Tensor:
-        """The last states [TAIL_POSITIONS, state] of a whole window that begins with something like speech.
+    def _learn_silence(self) -> torch.Tensor:
+        """Teaches the encoder the silence of a whole window that begins with something like speech.
 
         What it begins with must be voiced and syllabic: behind a click or noise the states are others.
+
+        Returns:
+            The last states of the window [TAIL_POSITIONS, state].
         """
         pcm = torch.zeros(1, self.dims.n_audio_ctx * POSITION_SAMPLES)
         voice = syllables(3.0)[: pcm.shape[1]]
         pcm[0, : len(voice)] = voice
-        return self._encoder(self._mel(pcm.to(self.device)))[0, -TAIL_POSITIONS:]
+        return self._encoder.learn_silence(self._mel(pcm.to(self.device)))[-TAIL_POSITIONS:].clone()
 
     @torch.inference_mode()
     def encode(self, windows: Sequence[Pcm]) -> list[torch.Tensor]:
