@@ -12,6 +12,7 @@ from common.pb.voxmesh.asr.v1 import Result
 from common.pb.voxmesh.license.v1 import Kind
 from edge.admission import Admission
 from edge.bodies import Upload, read_upload
+from edge.finish.results import finish_transcript
 from edge.mesh import MESH, REQUEST_ID, Handler, Mesh
 from edge.requests import ListenOptions, Transcript
 from edge.transcribe import transcribe
@@ -112,4 +113,4 @@ async def recognise(
     )
     admission.audio_ms = result.duration_ms
     admission.used = options.features
-    return result
+    return finish_transcript(result, options.finish)

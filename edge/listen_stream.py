@@ -12,6 +12,7 @@ from common.errors import Cancelled, DeadlineExceeded, Unavailable, VoxmeshError
 from common.pb.voxmesh.asr.v1 import RecognizeResponse
 from common.pb.voxmesh.license.v1 import Kind
 from edge.admission import Admission
+from edge.finish.results import LiveFinisher
 from edge.keys import accepted_protocol
 from edge.mesh import MESH, REQUEST_ID, Handler, Mesh
 from edge.relay import Relay
@@ -65,6 +66,7 @@ class ListenConnection:
         self._mesh, self._protocol, self._admission = mesh, protocol, admission
         self._request_id = request[REQUEST_ID]
         self._options = mesh.fit_listen(protocol.options)
+        self._finisher = LiveFinisher(self._options.finish, self._options.language)
         self._decoder = self._open_decoder()
         self._relays: asyncio.Queue[Relay | None] = asyncio.Queue()
         self._relay: Relay | None = None
@@ -168,6 +170,8 @@ class ListenConnection:
             self._relay = None
         self._audio_ms_before += self._decoder.decoded_ms
         self._decoder.close()
+        if action.options.finish != self._options.finish:
+            self._finisher = LiveFinisher(action.options.finish, action.options.language)
         self._options = self._mesh.fit_listen(action.options)
         self._decoder = self._open_decoder()
         self._offset_ms = offset_ms
@@ -193,7 +197,7 @@ class ListenConnection:
 
     async def _write(self, reader: "asyncio.Task[None]") -> None:
         async for response in self._events():
-            for message in self._protocol.event(response):
+            for message in self._protocol.event(self._finisher.event(response)):
                 await self._send(message)
         # The summary was the last word: the socket closes, which also ends the reader.
         self._admission.finished = True

@@ -17,6 +17,7 @@ from common.pb.voxmesh.asr.v1 import (
 )
 from common.pb.voxmesh.audio.v1 import AudioFormat, Encoding
 from common.pb.voxmesh.tts.v1 import Markup, Pronunciation, SynthesizeConfig
+from edge.finish.options import Finish
 from edge.values import Json
 
 
@@ -44,6 +45,7 @@ class ListenOptions:
     diarize: bool = False
     num_speakers: int = 0
     profanity_filter: bool = False
+    finish: Finish = field(default_factory=Finish)
 
     def config(self, mode: Mode, *, channels: int = 1, offset_ms: int = 0) -> RecognizeConfig:
         """The first message of a recogniser stream that gets mesh PCM."""
@@ -82,6 +84,7 @@ class ListenOptions:
             "keyterms": bool(self.keyterms),
             "translate": self.task == Task.TRANSLATE,
             "punctuation": self.punctuate,
+            "redaction": bool(self.finish.redact),
         }
         return [name for name, used in flags.items() if used]
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from common.pb.voxmesh.asr.v1 import Word
 from edge.dialects import smallest
+from edge.finish.search import search
 from edge.requests import ListenOptions, Transcript
 from edge.values import Fields, Json, boolean, number, seconds
 from edge.words import Stretch, bare, by_pause, by_sentence, of_results
@@ -23,7 +24,6 @@ UNSUPPORTED = (
     "topics",
     "intents",
     "detect_entities",
-    "redact",
     "dictation",
     "measurements",
 )
@@ -106,6 +106,8 @@ def _channel(result: Transcript, fields: Fields, channel: int) -> Json:
     if boolean(fields, "paragraphs", False) and words:
         alternative["paragraphs"] = paragraphs(words)
     shown: Json = {"alternatives": [alternative]}
+    if result.options.finish.search:
+        shown["search"] = search(words, result.options.finish.search)
     if not result.options.language:
         alternative["languages"] = [result.language] if result.language else []
         shown["detected_language"] = result.language

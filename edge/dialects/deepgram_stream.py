@@ -6,6 +6,7 @@ from dataclasses import replace
 from common.errors import InvalidArgument, VoxmeshError
 from common.pb.voxmesh.asr.v1 import RecognizeResponse, Result
 from edge.dialects import deepgram, smallest
+from edge.finish.options import finish_options
 from edge.formats import input_format, language
 from edge.requests import Action, Audio, End, Flush, ListenOptions, Reconfigure, Reply
 from edge.values import Fields, Json, boolean, integer, json_object, seconds, string, strings
@@ -157,6 +158,7 @@ def _options(query: Fields) -> ListenOptions:
         multichannel=boolean(query, "multichannel", False),
         diarize=boolean(query, "diarize", False),
         profanity_filter=boolean(query, "profanity_filter", False),
+        finish=finish_options(query),
     )
 
 

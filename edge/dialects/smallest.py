@@ -3,6 +3,7 @@
 from common.errors import InvalidArgument
 from common.pb.voxmesh.asr.v1 import Word
 from common.pb.voxmesh.audio.v1 import Encoding
+from edge.finish.options import finish_options
 from edge.formats import input_format, language
 from edge.requests import ListenOptions, SpeakOptions, Transcript
 from edge.values import Fields, Json, boolean, choice, integer, number, required, seconds, string, strings
@@ -44,6 +45,7 @@ def listen_options(fields: Fields) -> ListenOptions:
         diarize=boolean(fields, "diarize", False) or num_speakers > 0,
         num_speakers=num_speakers,
         profanity_filter=boolean(fields, "profanity_filter", False),
+        finish=finish_options(fields),
     )
 
 

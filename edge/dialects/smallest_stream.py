@@ -5,6 +5,7 @@ import re
 from common.errors import InvalidArgument, VoxmeshError
 from common.pb.voxmesh.asr.v1 import RecognizeResponse, Result
 from edge.dialects import smallest
+from edge.finish.options import finish_options
 from edge.formats import input_format, language
 from edge.requests import Action, Audio, End, Flush, ListenOptions, Reply
 from edge.values import Fields, Json, boolean, choice, integer, json_object, number, seconds, string
@@ -173,6 +174,7 @@ def _options(query: Fields, word_times: bool) -> ListenOptions:
         capitalize=formatted and boolean(query, "capitalize", True),
         keyterms=smallest.keyterms(query),
         diarize=diarize,
+        finish=finish_options(query),
     )
 
 

@@ -10,17 +10,19 @@ In: connected, start, media, dtmf, mark, stop. Out, on the same socket:
 
 Times are seconds from the first packet of the track; `words` come with finals. Options come in the query or, as the vendor
 asks for, in the `customParameters` of `start`: language, model, keywords, interim_results, endpointing,
-profanity_filter, punctuate, track (inbound or outbound).
+profanity_filter, punctuate, redact, replace, numerals, track (inbound or outbound).
 """
 
 import base64
 import binascii
+from collections import ChainMap
 from collections.abc import Mapping
 
 from common.errors import InvalidArgument, VoxmeshError
 from common.pb.voxmesh.asr.v1 import RecognizeResponse, Result
 from common.pb.voxmesh.audio.v1 import AudioFormat, Encoding
 from edge.dialects import smallest
+from edge.finish.options import finish_options
 from edge.formats import language
 from edge.requests import Action, Audio, End, ListenOptions, Reconfigure, Reply
 from edge.values import Fields, Json, boolean, choice, integer, json_object, seconds, string
@@ -29,7 +31,7 @@ MAX_PAYLOAD_BYTES = 256 * 1024
 MAX_ENDPOINTING_MS = 10_000
 # Packets that were lost leave a hole; filled with silence it keeps the times right. A longer one is a new clock.
 _SMALLEST_GAP_MS, _LARGEST_GAP_MS = 60, 10_000
-_TRACKS = {
+TRACKS = {
     "inbound": "inbound",
     "inbound_track": "inbound",
     "outbound": "outbound",
@@ -51,7 +53,7 @@ class TwilioListen:
 
     def __init__(self, query: Fields, request_id: str) -> None:
         """Reads the connect query; raises InvalidArgument."""
-        self._query, self._request_id = dict(query), request_id
+        self._query, self._request_id = query, request_id
         self._sid = ""
         self._track = "inbound"
         self._bytes_per_ms, self._silence = 8, b"\xff"
@@ -109,8 +111,8 @@ class TwilioListen:
         return [Reconfigure(self.options), Reply(self.ready())]
 
     def _settle(self, custom: Fields, shape: object = None) -> ListenOptions:
-        fields = {**self._query, **custom}
-        self._track = choice(fields, "track", "inbound", _TRACKS)
+        fields: Fields = ChainMap(custom, self._query)  # type: ignore[arg-type]  # both are only read
+        self._track = choice(fields, "track", "inbound", TRACKS)
         return ListenOptions(
             format=self._format(shape if isinstance(shape, Mapping) else {}),
             model=string(fields, "model"),
@@ -122,6 +124,7 @@ class TwilioListen:
             capitalize=boolean(fields, "punctuate", True),
             keyterms=smallest.keyterms(fields),
             profanity_filter=boolean(fields, "profanity_filter", False),
+            finish=finish_options(fields),
         )
 
     def _format(self, shape: Fields) -> AudioFormat:

@@ -13,7 +13,7 @@ from edge.words import by_sentence
 
 STT_MODELS = ("pulse", "pulse-pro", "pulse-2")
 # What no model here can do is said, never made up.
-UNSUPPORTED = ("emotion_detection", "gender_detection", "age_detection", "redact_pii", "redact_pci")
+UNSUPPORTED = ("emotion_detection", "gender_detection", "age_detection")
 MAX_SSE_BYTES = 24 * 1024  # of audio in one event
 _NEWEST_RATE_HZ, _OLDER_RATE_HZ = 44_100, 24_000
 

@@ -1,0 +1,1 @@
+"""What is done to finals before a client sees them: numerals, replacements, redaction, search. Pure functions."""
