@@ -12,7 +12,7 @@ from common.errors import AtCapacity, Internal, NotFound, Unavailable, VoxmeshEr
 from common.logs import get_logger
 from tts.model import AudioChunk, Clause, VoiceInfo
 from tts.schedule import FIRST_CHUNK_S, LONGEST_CHUNK_S, Step, Task, plan
-from tts.voice import VoiceModel, kin
+from tts.voice import VoiceModel, kin, patience_s
 
 log = get_logger()
 
@@ -218,7 +218,8 @@ class TtsEngine:
 def _warm_up(model: VoiceModel[Any]) -> None:
     """Speak clauses of the usual lengths in chunks of every size, so that kernels and caches exist."""
     symbols = [i for ids in model.info.phoneme_id_map.values() for i in ids] or [0]
-    for length in (24, 88, 152, 216, 280):
+    lengths = (24, 88, 152, 216, 280)
+    for length in lengths if patience_s(model) is None else lengths[:1]:
         clause = Clause(tuple(symbols[i % len(symbols)] for i in range(length)), seed=0)
         (speech,) = model.begin([clause])
         seconds = FIRST_CHUNK_S
