@@ -12,7 +12,7 @@ from rich.console import Console
 
 from cli.paths import BIN, ROOT
 
-CATEGORIES = ("unit", "rpc", "e2e", "bench")
+CATEGORIES = ("unit", "rpc", "clients", "e2e", "bench")
 CHECKED = ("common", "asr", "tts", "license", "session", "edge", "cli", "envoy", "bench", "tests")
 
 
@@ -42,7 +42,7 @@ def steps(categories: tuple[str, ...], extra: tuple[str, ...] = ()) -> list[Step
 
 def test(
     context: typer.Context,
-    categories: Annotated[list[str] | None, typer.Argument(help="unit rpc e2e bench; default: all.")] = None,
+    categories: Annotated[list[str] | None, typer.Argument(help="unit rpc clients e2e bench; default: all.")] = None,
 ) -> None:
     """Run every check of the repository. Options go to pytest: `test unit -k name`."""
     words = [*(categories or []), *context.args]

@@ -14,7 +14,7 @@ from common.server import RpcServer
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 EVALDATA = REPOSITORY.parent / "shared" / "evaldata" / "dev"
-CATEGORIES = ("unit", "rpc", "e2e", "bench")
+CATEGORIES = ("unit", "rpc", "clients", "e2e", "bench")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

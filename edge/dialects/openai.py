@@ -210,7 +210,7 @@ def _segment(index: int, one: Result) -> Json:
         "seek": one.start_ms // 10,
         "start": seconds(one.start_ms),
         "end": seconds(one.end_ms),
-        "text": one.text,
+        "text": f" {one.text.strip()}",  # clients join the segments without a space between
         "tokens": list(one.tokens),
         "temperature": one.temperature,
         "avg_logprob": one.avg_logprob,
