@@ -20,8 +20,8 @@ _UNSPACED = (
     (0xF900, 0xFAFF),
     (0x20000, 0x3FFFF),
 )
-# Inside words: don't, vis-a-vis, 3.5, 1,000.
-_JOINERS = "'\N{RIGHT SINGLE QUOTATION MARK}-.,"
+_IN_WORDS = "'\N{RIGHT SINGLE QUOTATION MARK}-"
+_IN_NUMBERS = ".,:"
 
 
 def agreed(previous: Sequence[int], current: Sequence[int], text_of: TextOf) -> int:
@@ -34,8 +34,11 @@ def agreed(previous: Sequence[int], current: Sequence[int], text_of: TextOf) -> 
         if one != other:
             break
         common += 1
-    tokens = tuple(current)
-    while common and not is_boundary(tokens, common, text_of):
+    before, now = tuple(previous), tuple(current)
+    # A word ends in both: "over" and "overall" begin with the same token.
+    while common and not (
+        is_boundary(now, common, text_of) and (common == len(before) or is_boundary(before, common, text_of))
+    ):
         common -= 1
     return common
 
@@ -49,8 +52,10 @@ def is_boundary(tokens: tuple[int, ...], n: int, text_of: TextOf) -> bool:
         return False
     if tail[0].isspace() or head[-1].isspace() or _unspaced(head[-1]) or _unspaced(tail[0]):
         return True
-    # Punctuation may still change, the word before it does not; but "don" + "'t" is one word.
-    return category(tail[0])[0] == "P" and tail[0] not in _JOINERS
+    # Punctuation may still change, the word before it does not; but "don" + "'t" and "3" + ".5" are one word.
+    if tail[0] in _IN_WORDS or (tail[0] in _IN_NUMBERS and head[-1].isdigit()):
+        return len(tail) > 1 and not tail[1].isalnum()
+    return category(tail[0])[0] == "P"
 
 
 def _unspaced(character: str) -> bool:

@@ -57,9 +57,9 @@ def plausible(result: DecodeResult, heard: Heard) -> bool:
     return share >= DOUBTFUL_VOICED_SHARE or logprob >= DOUBTFUL_LOGPROB
 
 
-def stopped_early(result: DecodeResult, heard: Heard) -> bool:
+def stopped_early(result: DecodeResult, heard: Heard, least_ms: int = MIN_STOPPED_EARLY_MS) -> bool:
     """Whether the model wrote far less than was said: after a pause it may take the window for finished."""
-    if heard.voiced_ms < MIN_STOPPED_EARLY_MS:
+    if heard.voiced_ms < least_ms:
         return False
     text = result.text.strip()
     spaced = " " in text or text.isascii()

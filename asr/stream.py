@@ -15,7 +15,7 @@ from asr.buffer import AudioBuffer
 from asr.cut import best_cut, quietest, settled_words
 from asr.endpoint import EndpointConfig, Endpointer, Kind, Signal
 from asr.events import Event, SpeechEnded, SpeechStarted, Tally, Transcript, UtteranceEnd
-from asr.guard import Heard, plausible
+from asr.guard import Heard, plausible, stopped_early
 from asr.language import LanguageGuess
 from asr.model import SAMPLE_RATE_HZ, DecodeResult, Pcm
 from asr.transcripts import confidence, finals, only_committed
@@ -131,7 +131,7 @@ class StreamPolicy:
         rest_s = max(self.tuning.interim_ms / 1000, took_s * (1 + self.tuning.load_factor))
         utterance.interim_due_s = job.begun_s + rest_s
         self._settle_language(job, result)
-        if not self._plausible(job, result):
+        if not plausible(result, self._heard(job)):
             result = only_committed(result, utterance.committed, self._text_of)
         if job.aim is Aim.FINAL:
             utterance.last = Decoded(job, result)
@@ -239,10 +239,10 @@ class StreamPolicy:
 
     # --- what to make of a result
 
-    def _plausible(self, job: Job, result: DecodeResult) -> bool:
+    def _heard(self, job: Job) -> Heard:
         end = min(job.end, self._buffer.end)
         voiced_ms = self._buffer.voiced_ms(job.start, end, self.options.vad_threshold)
-        return plausible(result, Heard(voiced_ms, (job.end - job.start) // SAMPLES_PER_MS))
+        return Heard(voiced_ms, (job.end - job.start) // SAMPLES_PER_MS)
 
     def _settle_language(self, job: Job, result: DecodeResult) -> None:
         if self.language or not result.language:
@@ -260,8 +260,10 @@ class StreamPolicy:
             if entry[0] <= job.end - self.tuning.agree_ms * SAMPLES_PER_MS
         ]
         n = agreed(settled[-1][1], tokens, self._text_of) if settled else 0
-        # While the language is open, the next hypothesis may be in another one.
-        if self.language and n > len(utterance.committed):
+        # While the language is open, the next hypothesis may be in another one; and what the model itself doubts, or
+        # wrote too little of, it will take back.
+        sure = result.avg_logprob >= self.tuning.commit_logprob and not stopped_early(result, self._heard(job), 0)
+        if self.language and sure and n > len(utterance.committed):
             utterance.committed = tokens[:n]
         utterance.hypothesis = tokens
         utterance.earlier = [*settled[-1:], *utterance.earlier[len(settled) :], (job.end, tokens)]

@@ -26,7 +26,8 @@ class Tuning:
 
     interim_ms: int = 240  # new audio, and time, between two interims
     first_interim_ms: int = 192  # speech before the first one
-    agree_ms: int = 400  # audio between two hypotheses whose agreement counts
+    commit_logprob: float = -0.7  # less probable hypotheses commit nothing
+    agree_ms: int = 700  # audio between two hypotheses whose agreement counts
     load_factor: float = 1.5  # an interim that took long is followed by this many times as long a rest
     preroll_ms: int = 256  # the detector is late by a consonant
     postroll_ms: int = 200

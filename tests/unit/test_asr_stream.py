@@ -298,6 +298,13 @@ def test_nothing_is_committed_before_the_language_is_settled() -> None:
     assert not any(job.request.prefix for job in early)
 
 
+def test_doubtful_hypotheses_commit_nothing() -> None:
+    words = script(numbers(20))
+    driver = Driver(words, recogniser=FakeRecogniser(words, avg_logprob=-0.9)).say(words)
+    assert driver.interims
+    assert not any(interim.committed for interim in driver.interims)
+
+
 def test_improbable_text_on_noise_is_not_shown() -> None:
     words = script("one two three")
     recogniser = FakeRecogniser(words, no_speech_prob=0.8, avg_logprob=-1.2)
