@@ -10,6 +10,7 @@ from common.clients import AsrClient, LicenseClient, SessionClient, TtsClient, o
 from edge import middleware, probes
 from edge.activity import Activity
 from edge.dictionaries import Dictionaries
+from edge.docs import add_docs
 from edge.fetch import Fetcher
 from edge.health import Health, watch
 from edge.keys import KnownKeys
@@ -54,6 +55,7 @@ async def build_app(settings: EdgeSettings) -> web.Application:
     add_routes(app)
     add_twilio(app, settings.twilio_path)
     add_pages(app)
+    add_docs(app)
     return app
 
 

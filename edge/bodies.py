@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from aiohttp import BodyPartReader, MultipartReader, web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from common.errors import InvalidArgument, VoxmeshError
 from edge.admission import too_large
@@ -106,7 +107,7 @@ async def read_upload(
                 await _copy(request.content.iter_chunked(_CHUNK_BYTES), upload.recording.write, pause_s)
         except VoxmeshError:
             raise
-        except (ValueError, AssertionError, RuntimeError, LookupError, web.HTTPException):
+        except (ValueError, AssertionError, RuntimeError, LookupError, HttpProcessingError, web.HTTPException):
             raise InvalidArgument("the body is not a valid " + (request.content_type or "request")) from None
         url = upload.fields.get("url")
         if url and not upload.recording.n_bytes:

@@ -84,9 +84,8 @@ def headers(error: VoxmeshError, request_id: str) -> dict[str, str]:
     """Headers that go with an error."""
     extra = {"x-request-id": request_id, "dg-request-id": request_id}
     if error.http != 200:
-        extra["dg-error"] = (
-            error.message.encode("ascii", "replace").decode().replace("\n", " ").replace("\r", " ")[:200]
-        )
+        # A message may quote what the client wrote; a header holds printable ASCII only.
+        extra["dg-error"] = "".join(char if " " <= char <= "~" else "?" for char in error.message[:200])
     if error.retry_after_s is not None:
         extra["Retry-After"] = str(math.ceil(error.retry_after_s))
     return extra

@@ -26,12 +26,10 @@ def find_key(headers: Mapping[str, str], query: Mapping[str, str]) -> str:
     candidates += [query.get(name, "").strip() for name in _QUERY_NAMES]
     candidates += [_sub_protocol(headers)[0]]
     key = next((candidate for candidate in candidates if candidate), "")
-    if not key or len(key) > _MAX_KEY_CHARS:
-        raise Unauthenticated(
-            "Missing license key: send it as `Authorization: Token <key>`"
-            if not key
-            else "Invalid license key"
-        )
+    if not key:
+        raise Unauthenticated("Missing license key: send it as `Authorization: Token <key>`")
+    if len(key) > _MAX_KEY_CHARS or not key.isascii() or not key.isprintable():
+        raise Unauthenticated("Invalid license key")
     return key
 
 

@@ -17,7 +17,7 @@ from edge.keys import accepted_protocol
 from edge.mesh import MESH, REQUEST_ID, Handler, Mesh
 from edge.relay import Relay
 from edge.requests import Action, Audio, End, Flush, ListenProtocol, Reconfigure, Reply
-from edge.sockets import close_socket, first_error, open_socket, send_json
+from edge.sockets import close_socket, first_error, open_socket, require_upgrade, send_json
 
 log = logs.get_logger()
 
@@ -33,6 +33,7 @@ def listen_stream_handler(dialect: str, factory: ProtocolFactory, *, max_frame_b
     async def handle(request: web.Request) -> web.StreamResponse:
         mesh = request.app[MESH]
         mesh.key_of(request)  # 401 before any other complaint
+        require_upgrade(request)
         protocol = factory(request)
         mesh.health.require("asr")
         external_id = request.query.get("external_session_id", "")

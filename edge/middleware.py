@@ -48,8 +48,9 @@ async def _guarded(request: web.Request, handler: Handler) -> web.StreamResponse
         problem = InvalidArgument(error.reason)
         response = answer(request, problem)
         response.set_status(error.status)
-        if "Allow" in error.headers:
-            response.headers["Allow"] = error.headers["Allow"]
+        for name in ("Allow", "Upgrade"):
+            if name in error.headers:
+                response.headers[name] = error.headers[name]
         return response
     except (ConnectionError, UnicodeError) as error:
         log.info("client_gone", request_id=request[REQUEST_ID], error_type=type(error).__name__)

@@ -7,6 +7,7 @@ neither a mistake nor injected text can send what was said elsewhere. No key is 
 import hashlib
 import mimetypes
 from pathlib import Path
+from typing import Self
 
 from aiohttp import hdrs, web
 
@@ -38,10 +39,15 @@ TYPES = {".js": "text/javascript", ".css": "text/css", ".html": "text/html", ".s
 class StaticFile:
     """One file, read once at start: the set is small and fixed, so no request ever names a path on disk."""
 
-    def __init__(self, path: Path) -> None:
-        self.body = path.read_bytes()
-        self.content_type = TYPES.get(path.suffix) or mimetypes.guess_type(path.name)[0] or "text/plain"
+    def __init__(self, body: bytes, content_type: str) -> None:
+        self.body, self.content_type = body, content_type
         self.etag = f'"{hashlib.sha256(self.body).hexdigest()[:20]}"'
+
+    @classmethod
+    def of(cls, path: Path) -> Self:
+        """A file on disk."""
+        kind = TYPES.get(path.suffix) or mimetypes.guess_type(path.name)[0] or "text/plain"
+        return cls(path.read_bytes(), kind)
 
     async def answer(self, request: web.Request) -> web.Response:
         headers = {**SECURITY_HEADERS, hdrs.ETAG: self.etag, hdrs.CACHE_CONTROL: "no-cache"}
@@ -57,7 +63,7 @@ class StaticFile:
 def add_pages(app: web.Application) -> None:
     """Routes `GET /` and `GET /static/<file>` for every file of the folder `static`."""
     for path in sorted(STATIC.iterdir()):
-        file = StaticFile(path)
+        file = StaticFile.of(path)
         app.router.add_get(f"/static/{path.name}", file.answer)
         if path.name == "index.html":
             app.router.add_get("/", file.answer)

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable
 from contextlib import suppress
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from common import logs
 from common.errors import Cancelled, Internal, VoxmeshError
@@ -34,6 +34,12 @@ async def open_socket(
     socket.headers["dg-request-id"] = request[REQUEST_ID]
     await socket.prepare(request)
     return socket
+
+
+def require_upgrade(request: web.Request) -> None:
+    """Raises HTTPUpgradeRequired (426) for a plain GET, before anything is reserved for it."""
+    if request.headers.get(hdrs.UPGRADE, "").lower() != "websocket":
+        raise web.HTTPUpgradeRequired(headers={hdrs.UPGRADE: "websocket"})
 
 
 async def send_json(socket: web.WebSocketResponse, message: Json, timeout_s: float) -> None:

@@ -13,7 +13,7 @@ from common.pb.voxmesh.license.v1 import Kind
 from edge.admission import Admission
 from edge.keys import accepted_protocol
 from edge.mesh import MESH, REQUEST_ID, Handler, Mesh
-from edge.sockets import close_socket, first_error, open_socket, send_bytes, send_json
+from edge.sockets import close_socket, first_error, open_socket, require_upgrade, send_bytes, send_json
 from edge.speak import counted
 from edge.speech import Speech
 from edge.turns import (
@@ -44,6 +44,7 @@ def speak_stream_handler(dialect: str, factory: ProtocolFactory) -> Handler:
     async def handle(request: web.Request) -> web.StreamResponse:
         mesh = request.app[MESH]
         mesh.key_of(request)  # 401 before any other complaint
+        require_upgrade(request)
         protocol = factory(request)
         mesh.health.require("tts")
         async with mesh.admit(request, Kind.SPEAK_STREAM, dialect) as admission:

@@ -25,7 +25,7 @@ from edge.keys import accepted_protocol
 from edge.listen import fields_of
 from edge.listen_stream import ListenConnection
 from edge.mesh import MESH, REQUEST_ID, Mesh
-from edge.sockets import close_socket, open_socket, send_json
+from edge.sockets import close_socket, open_socket, require_upgrade, send_json
 
 DIALECT = "twilio"
 START_WITHIN_S = 10.0
@@ -42,6 +42,7 @@ def add_twilio(app: web.Application, path: str) -> None:
 
 async def _handle(request: web.Request) -> web.StreamResponse:
     mesh = request.app[MESH]
+    require_upgrade(request)
     protocol = TwilioListen(fields_of(request.query), request[REQUEST_ID])
     mesh.health.require("asr")
     async with AsyncExitStack() as stack:

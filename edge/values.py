@@ -68,9 +68,7 @@ def string(fields: Fields, name: str, default: str = "", *, max_chars: int = 1_0
         return default
     if not isinstance(value, str):
         raise InvalidArgument(f"{name} must be text", parameter=name)
-    if len(value) > max_chars:
-        raise InvalidArgument(f"{name} must have at most {max_chars} characters", parameter=name)
-    return value
+    return _checked(value, name, max_chars)
 
 
 def required(fields: Fields, name: str, *, max_chars: int = 1_000) -> str:
@@ -81,7 +79,7 @@ def required(fields: Fields, name: str, *, max_chars: int = 1_000) -> str:
     return value
 
 
-def strings(fields: Fields, name: str, *, max_items: int = 100) -> list[str]:
+def strings(fields: Fields, name: str, *, max_items: int = 100, max_chars: int = 1_000) -> list[str]:
     """A list of text: a JSON list, a repeated key, or one text with commas."""
     value = fields.get(name)
     if value is None or value == "":
@@ -90,10 +88,19 @@ def strings(fields: Fields, name: str, *, max_items: int = 100) -> list[str]:
         value = value.split(",")
     if not isinstance(value, Sequence) or not all(isinstance(item, str) for item in value):
         raise InvalidArgument(f"{name} must be a list of texts", parameter=name)
-    items = [item.strip() for item in value if item.strip()]
+    items = [_checked(item.strip(), name, max_chars) for item in value if item.strip()]
     if len(items) > max_items:
         raise InvalidArgument(f"{name} must have at most {max_items} entries", parameter=name)
     return items
+
+
+def _checked(value: str, name: str, max_chars: int) -> str:
+    if len(value) > max_chars:
+        raise InvalidArgument(f"{name} must have at most {max_chars} characters", parameter=name)
+    if not value.isascii() and any("\ud800" <= char <= "\udfff" for char in value):
+        # JSON can spell half of a character; nothing further on can carry it.
+        raise InvalidArgument(f"{name} must be valid Unicode", parameter=name)
+    return value
 
 
 def json_object(text: str | bytes) -> Json:

@@ -23,7 +23,7 @@ from edge.turns import (
 from edge.values import Fields, Json, boolean, choice, integer, json_object, number, string
 
 MIN_SPEED, MAX_SPEED = 0.5, 2.0
-_ENCODINGS = {
+ENCODINGS = {
     "linear16": Encoding.PCM_S16LE,
     "mp3": Encoding.MP3,
     "flac": Encoding.FLAC,
@@ -32,7 +32,7 @@ _ENCODINGS = {
     "opus": Encoding.OGG_OPUS,
     "aac": Encoding.AAC,
 }
-_SOCKET_ENCODINGS = {name: _ENCODINGS[name] for name in ("linear16", "mulaw", "alaw")}
+SOCKET_ENCODINGS = {name: ENCODINGS[name] for name in ("linear16", "mulaw", "alaw")}
 _CONTAINERS = {"": "", "none": "none", "wav": "wav", "ogg": "ogg"}
 _TELEPHONE_HZ = 8_000
 _CONTEXT = ""  # this dialect has one voice at a time
@@ -40,7 +40,7 @@ _CONTEXT = ""  # this dialect has one voice at a time
 
 def speak_request(fields: Fields) -> SpeakRequest:
     """POST /v1/speak with `model`, `encoding` and `container` in the query."""
-    encoding = choice(fields, "encoding", "mp3", _ENCODINGS)
+    encoding = choice(fields, "encoding", "mp3", ENCODINGS)
     container = choice(fields, "container", "", _CONTAINERS)
     if encoding == Encoding.PCM_S16LE and container != "none":
         encoding = Encoding.WAV
@@ -54,7 +54,7 @@ class DeepgramSpeak:
 
     def __init__(self, query: Fields, request_id: str) -> None:
         """Reads the connect query; raises InvalidArgument."""
-        self._options = _options(query, choice(query, "encoding", "linear16", _SOCKET_ENCODINGS))
+        self._options = _options(query, choice(query, "encoding", "linear16", SOCKET_ENCODINGS))
         self._model = string(query, "model") or "default"
         self._request_id = request_id
         self._open = False

@@ -12,7 +12,7 @@ from edge.formats import language
 from edge.health import Health
 from edge.keys import accepted_protocol, find_key
 from edge.settings import EdgeSettings
-from edge.values import boolean, integer, number, strings
+from edge.values import boolean, integer, json_object, number, string, strings
 from edge.voices import resolve_voice
 
 
@@ -151,3 +151,23 @@ def test_settings_read_the_names_of_existing_deployments(monkeypatch: pytest.Mon
     assert (settings.port, settings.asr_base_url) == (7200, "http://lightning-asr:2233")
     assert settings.max_request_bytes == 100 * 1024 * 1024
     assert settings.max_audio_ms == 2 * 3600 * 1000
+
+
+def test_half_a_character_is_refused() -> None:
+    """JSON can spell it, protobuf cannot carry it."""
+    fields = json_object('{"a": "\\ud800", "b": ["x", "\\udfff"]}')
+    with pytest.raises(InvalidArgument, match="Unicode"):
+        string(fields, "a")
+    with pytest.raises(InvalidArgument, match="Unicode"):
+        strings(fields, "b")
+
+
+def test_an_error_header_holds_printable_ascii_only() -> None:
+    shown = errors.headers(InvalidArgument("no \r\n\x0b\x00 é\U0001f600 path"), "r")["dg-error"]
+    assert shown.isascii() and shown.isprintable() and shown.startswith("no ????") and shown.endswith(" path")
+
+
+@pytest.mark.parametrize("key", ["k\udc80", "ké", "k\x7f"])
+def test_a_key_that_cannot_be_one_is_refused(key: str) -> None:
+    with pytest.raises(Unauthenticated, match="Invalid"):
+        find_key({"X-API-Key": key}, {})

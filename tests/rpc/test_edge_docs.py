@@ -1,0 +1,82 @@
+"""The descriptions over HTTP, and the examples of the page as a reader would paste them."""
+
+import asyncio
+import io
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from common.codec import wav_header
+from edge.api.rest import OPERATIONS
+from edge.pages import POLICY
+from tests.fakes.asr_servicer import speech
+from tests.fakes.edge_app import KEY, Edge, run_edge
+
+EXAMPLES = [one.curl for one in OPERATIONS if one.curl]
+
+
+@pytest.fixture
+async def edge(tmp_path: Path) -> AsyncIterator[Edge]:
+    async with run_edge(state_dir=tmp_path / "state") as running:
+        yield running
+
+
+async def test_the_descriptions_need_no_key(edge: Edge) -> None:
+    async with edge.http.get("/openapi.json") as answer:
+        assert (await answer.json())["openapi"] == "3.1.0"
+    async with edge.http.get("/asyncapi.json") as answer:
+        assert (await answer.json())["asyncapi"] == "3.0.0"
+    async with edge.http.get("/docs") as answer:
+        assert answer.content_type == "text/html"
+        assert answer.headers["Content-Security-Policy"] == POLICY
+        assert "/v1/listen" in await answer.text()
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+async def test_every_example_works(edge: Edge, tmp_path: Path) -> None:
+    pcm = speech([1, 2])
+    (tmp_path / "recording.wav").write_bytes(wav_header(16_000, len(pcm)) + pcm)
+    env = {**os.environ, "URL": edge.url, "KEY": "good"}
+    script = "\n".join(f"curl -sS --fail-with-body {example} > answer || echo '{index}'" for index, example in enumerate(EXAMPLES))  # fmt: skip
+    done = await asyncio.to_thread(
+        subprocess.run, ["bash", "-c", script], env=env, cwd=tmp_path, capture_output=True, text=True
+    )
+    failed = [EXAMPLES[int(index)] for index in done.stdout.split()]
+    assert not failed, done.stderr
+    assert (tmp_path / "hello.mp3").stat().st_size > 100
+
+
+async def test_a_socket_needs_an_upgrade(edge: Edge) -> None:
+    for path in ("/v1/listen", "/v1/speak", "/twilio"):
+        async with edge.http.get(path, headers=KEY) as answer:
+            assert (answer.status, answer.headers["Upgrade"]) == (426, "websocket")
+    assert not edge.sessions.opened
+
+
+async def test_text_over_the_limit_is_refused_before_it_is_sent(edge: Edge) -> None:
+    """Ten megabytes would also be over the limit of a gRPC message, which is no matter of capacity."""
+    long = "word " * 2_000_000
+    bodies = {
+        "/v1/speak": {"text": long},
+        "/waves/v1/tts": {"text": long},
+        "/waves/v1/tts/live": {"text": long},
+        "/v1/audio/speech": {"model": "tts-1", "voice": "alloy", "input": long},
+    }
+    for path, body in bodies.items():
+        for data in (io.BytesIO(json.dumps(body).encode()), _pieces(json.dumps(body).encode())):
+            async with edge.http.post(path, headers=KEY, data=data) as answer:
+                assert answer.status == 400, path
+                told = await answer.text()
+                assert "at most 100000 characters" in told or "larger than" in told
+    assert not edge.tts.configs
+
+
+async def _pieces(body: bytes) -> AsyncIterator[bytes]:
+    """A body whose length is not known before it ends."""
+    for at in range(0, len(body), 64 * 1024):
+        yield body[at : at + 64 * 1024]
