@@ -8,9 +8,11 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import asyncio
 import sys
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from asr.checkpoints import Checkpoints
+from asr.diarize.worker import VoiceWorker, load_encoder
 from asr.loading import load_checkpoint, make_checkpoints, pick_device, warm_up
 from asr.model import Priority, Recogniser
 from asr.service import AsrService
@@ -29,7 +31,9 @@ WATCH_S = 0.5
 EXIT_NO_MODEL = 3
 
 
-async def load_all(settings: AsrSettings, checkpoints: Checkpoints, ready: Readiness) -> None:
+async def load_all(
+    settings: AsrSettings, checkpoints: Checkpoints, voices: VoiceWorker, ready: Readiness
+) -> None:
     """Loads every checkpoint, then lets requests in."""
     ready.set("engine", False, "the models are loading")
     recognisers: list[Recogniser] = []
@@ -39,6 +43,9 @@ async def load_all(settings: AsrSettings, checkpoints: Checkpoints, ready: Readi
             recogniser = await asyncio.to_thread(load_checkpoint, spec, settings, device)
             await warm_up(recogniser)
             recognisers.append(recogniser)
+        if settings.diarize:
+            await voices.open()
+            announce("✓ Speaker labels ready")
     except (VoxmeshError, ValueError, OSError, RuntimeError) as error:
         # Nothing of a caller's is in these messages: they are about the operator's MODEL_URL.
         print(f"✗ asr cannot start: {error}", file=sys.stderr, flush=True)
@@ -67,6 +74,7 @@ async def main() -> None:
     settings = load(AsrSettings)
     start_process(settings)
     ready, checkpoints, vad = Readiness(), Checkpoints(), VadWorker()
+    voices = VoiceWorker(partial(load_encoder, settings.speaker_model, settings.model_cache_dir))
     ready.set("engine", False, "the models are loading")
 
     def details() -> Mapping[str, Any]:
@@ -76,12 +84,13 @@ async def main() -> None:
         for entry in checkpoints:
             await asyncio.to_thread(entry.recogniser.close)
         vad.close()
+        await asyncio.to_thread(voices.close)
 
     await serve(
-        AsrService(checkpoints, vad, settings),
+        AsrService(checkpoints, vad, settings, voices),
         settings=settings,
         ready=ready,
-        background=[load_all(settings, checkpoints, ready), watch(checkpoints, ready)],
+        background=[load_all(settings, checkpoints, voices, ready), watch(checkpoints, ready)],
         on_stop=stop,
         health_details=details,
     )

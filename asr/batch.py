@@ -3,13 +3,14 @@
 import asyncio
 import itertools
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from asr.checkpoints import Checkpoint
+from asr.diarize.tracks import RecordingSpeakers
 from asr.events import Event, Progress, Tally, Transcript
 from asr.guard import NO_SPEECH_PROB, Heard, plausible, stopped_early
 from asr.ingest import Ingest
@@ -40,6 +41,7 @@ class _Channel:
     results: list[tuple[Segment, DecodeResult]] = field(default_factory=list)
     in_work: set[int] = field(default_factory=set)  # starts of segments that are being decoded
     context: tuple[int, ...] = ()
+    speakers: RecordingSpeakers | None = None
 
 
 class BatchRun:
@@ -48,10 +50,12 @@ class BatchRun:
     def __init__(
         self, *, template: DecodeRequest, checkpoint: Checkpoint, vad: VoiceActivity, ingest: Ingest,
         threshold: float, limits: SegmentLimits, previous_text: bool, progress: bool, offset_ms: int,
+        speakers: Callable[[], RecordingSpeakers] | None = None,
     ) -> None:  # fmt: skip
         self._template, self._checkpoint, self._vad, self._ingest = template, checkpoint, vad, ingest
         self._threshold, self._limits = threshold, limits
         self._previous_text, self._progress, self._offset_ms = previous_text, progress, offset_ms
+        self._make_speakers = speakers
         at_once = min(max(2 * checkpoint.recogniser.capacity, MIN_SEGMENTS), MAX_SEGMENTS)
         self._permits = asyncio.Semaphore(1 if previous_text else at_once)
         self._channels: list[_Channel] = []
@@ -90,13 +94,16 @@ class BatchRun:
             finals = [
                 (transcript, number)
                 for number, channel in enumerate(self._channels)
-                for transcript in self._assemble(channel)
+                for transcript in await self._labelled(channel)
             ]
             for transcript, number in sorted(finals, key=lambda entry: (entry[0].start_ms, entry[1])):
                 self.tally.final(transcript)
                 yield transcript, number
         finally:
             pump.cancel()
+            for channel in self._channels:
+                if channel.speakers is not None:
+                    channel.speakers.cancel()
             with suppress(asyncio.CancelledError):
                 await pump
 
@@ -128,13 +135,16 @@ class BatchRun:
             return
         self.samples += samples.shape[1]
         while len(self._channels) < len(samples):
-            self._channels.append(_Channel(Segmenter(self._threshold, self._limits)))
+            speakers = self._make_speakers() if self._make_speakers is not None else None
+            self._channels.append(_Channel(Segmenter(self._threshold, self._limits), speakers=speakers))
         for channel, part in zip(self._channels, samples, strict=False):
             part = np.concatenate((channel.rest, part))
             whole = len(part) - len(part) % CHUNK_SAMPLES
             part, channel.rest = part[:whole], part[whole:]
             if whole:
                 probabilities = await self._vad.probabilities(channel.state, part)
+                if channel.speakers is not None:
+                    await channel.speakers.push(part, probabilities)
                 await self._submit(group, channel, channel.segmenter.push(part, probabilities))
         self._tell()
 
@@ -204,6 +214,10 @@ class BatchRun:
         starts += [self.samples if self._ended else channel.segmenter.position for channel in self._channels]
         total = self.audio_ms if self._ended else 0
         self._news.put_nowait(Progress(min(starts) // SAMPLES_PER_MS, total))
+
+    async def _labelled(self, channel: _Channel) -> list[Transcript]:
+        finals = self._assemble(channel)
+        return finals if channel.speakers is None else await channel.speakers.label(finals)
 
     def _assemble(self, channel: _Channel) -> list[Transcript]:
         """The finals of one channel; words that two overlapping segments heard are said once."""

@@ -11,6 +11,7 @@ class TimedWord:
     start_ms: int
     end_ms: int
     confidence: float
+    speaker: int | None = None  # from 0, where speakers were asked for
 
 
 @dataclass(frozen=True, slots=True)

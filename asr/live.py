@@ -9,7 +9,8 @@ import numpy as np
 import structlog
 
 from asr.checkpoints import Checkpoint
-from asr.events import Event, Tally
+from asr.diarize.tracks import LiveSpeakers
+from asr.events import Event, Tally, Transcript
 from asr.ingest import Ingest
 from asr.model import Pcm
 from asr.options import read_message
@@ -33,9 +34,10 @@ class LiveChannel:
     """One channel: its voice activity, its policy, its decode in flight."""
 
     def __init__(
-        self, policy: StreamPolicy, checkpoint: Checkpoint, vad: VoiceActivity, clock: Clock
-    ) -> None:
-        self.policy = policy
+        self, policy: StreamPolicy, checkpoint: Checkpoint, vad: VoiceActivity, clock: Clock,
+        speakers: LiveSpeakers | None = None,
+    ) -> None:  # fmt: skip
+        self.policy, self.speakers = policy, speakers
         self._checkpoint, self._vad, self._clock = checkpoint, vad, clock
         self._state = VadState()
         self._rest: Pcm = np.empty(0, np.float32)  # less than a chunk
@@ -47,12 +49,19 @@ class LiveChannel:
         whole = len(samples) - len(samples) % CHUNK_SAMPLES
         samples, self._rest = samples[:whole], samples[whole:]
         if whole:
-            self.policy.push(samples, await self._vad.probabilities(self._state, samples))
+            probabilities = await self._vad.probabilities(self._state, samples)
+            if self.speakers is not None:
+                await self.speakers.push(samples, probabilities)
+            self.policy.push(samples, probabilities)
 
     def flush(self) -> None:
+        if self.speakers is not None:
+            self.speakers.close()
         self.policy.flush(self._rest)
 
     def finish(self) -> None:
+        if self.speakers is not None:
+            self.speakers.close()
         self.policy.finish(self._rest)
 
     def advance(self, group: asyncio.TaskGroup, on_news: Callable[[], None]) -> None:
@@ -86,10 +95,11 @@ class LiveStream:
     def __init__(
         self, *, options: StreamOptions, tuning: Tuning, checkpoint: Checkpoint, vad: VoiceActivity,
         ingest: Ingest, backlog_ms: int, patience_s: float, clock: Clock = time.monotonic,
+        speakers: Callable[[], LiveSpeakers] | None = None,
     ) -> None:  # fmt: skip
         self._options, self._tuning, self._checkpoint = options, tuning, checkpoint
         self._vad, self._ingest, self._clock = vad, ingest, clock
-        self._backlog_ms, self._patience_s = backlog_ms, patience_s
+        self._backlog_ms, self._patience_s, self._make_speakers = backlog_ms, patience_s, speakers
         self.channels: list[LiveChannel] = []
         self.samples = 0
         self.ended_at_s = 0.0  # monotonic time of the end of the audio
@@ -126,14 +136,23 @@ class LiveStream:
         pump = asyncio.create_task(self._pump(requests), name="live stream")
         try:
             while (entry := await self._outbox.get()) is not None:
-                yield entry
+                yield await self._labelled(*entry)
                 self._progress.set()
             if self._failure is not None:
                 raise self._failure
         finally:
             pump.cancel()
+            for channel in self.channels:
+                if channel.speakers is not None:
+                    channel.speakers.cancel()
             with suppress(asyncio.CancelledError):
                 await pump
+
+    async def _labelled(self, event: Event, number: int) -> tuple[Event, int]:
+        speakers = self.channels[number].speakers
+        if speakers is not None and isinstance(event, Transcript) and event.is_final:
+            event = await speakers.label(event)
+        return event, number
 
     async def _pump(self, requests: AsyncIterator[pb.RecognizeRequest]) -> None:
         try:
@@ -183,7 +202,8 @@ class LiveStream:
     def _open_channels(self) -> None:
         while len(self.channels) < self._ingest.channels:
             policy = StreamPolicy(self._options, self._checkpoint.recogniser.decode_tokens, self._tuning)
-            self.channels.append(LiveChannel(policy, self._checkpoint, self._vad, self._clock))
+            speakers = self._make_speakers() if self._make_speakers is not None else None
+            self.channels.append(LiveChannel(policy, self._checkpoint, self._vad, self._clock, speakers))
 
     def _advance(self, group: asyncio.TaskGroup) -> None:
         def on_news() -> None:

@@ -50,6 +50,8 @@ class Options:
     temperature: float
     beam_size: int
     multichannel: bool
+    diarize: bool
+    num_speakers: int  # 0 estimates it
     progress: bool
 
     def template(self, nothing: Pcm, context: tuple[int, ...]) -> DecodeRequest:
@@ -110,7 +112,7 @@ def read_config(request: pb.RecognizeRequest | None, *, endpointing_ms: int, vad
         keyterms=_keyterms(config.keyterms),
         prompt=config.prompt.strip(),
         interim_results=config.interim_results,
-        word_times=config.word_times,
+        word_times=config.word_times or config.diarize,  # speakers are said of words
         vad_events=config.vad_events,
         endpointing_ms=endpointing_ms if config.endpointing_ms is None else config.endpointing_ms,
         utterance_end_ms=config.utterance_end_ms,
@@ -120,6 +122,8 @@ def read_config(request: pb.RecognizeRequest | None, *, endpointing_ms: int, vad
         temperature=config.temperature,
         beam_size=max(config.beam_size, 1),
         multichannel=config.multichannel,
+        diarize=config.diarize,
+        num_speakers=config.num_speakers,
         progress=config.progress,
     )
 

@@ -52,4 +52,5 @@ def _word(word: TimedWord, style: Style) -> pb.Word:
         start_ms=word.start_ms,
         end_ms=word.end_ms,
         confidence=word.confidence,
+        speaker=word.speaker,
     )

@@ -9,6 +9,8 @@ import numpy as np
 
 from asr.batch import BatchRun
 from asr.checkpoints import Checkpoint, Checkpoints
+from asr.diarize.tracks import LiveSpeakers, RecordingSpeakers
+from asr.diarize.worker import Voices
 from asr.events import Tally
 from asr.ingest import Ingest
 from asr.live import LiveStream
@@ -33,8 +35,14 @@ MAX_CONTEXT_TOKENS = 200
 class AsrService(pb.AsrServiceBase):
     """Recognises streams on the checkpoints of this worker."""
 
-    def __init__(self, checkpoints: Checkpoints, vad: VoiceActivity, settings: AsrSettings) -> None:
-        self._checkpoints, self._vad, self._settings = checkpoints, vad, settings
+    def __init__(
+        self,
+        checkpoints: Checkpoints,
+        vad: VoiceActivity,
+        settings: AsrSettings,
+        voices: Voices | None = None,
+    ) -> None:
+        self._checkpoints, self._vad, self._settings, self._voices = checkpoints, vad, settings, voices
         self._tuning = Tuning(interim_ms=settings.interim_ms, cut_ms=settings.cut_ms)
         self._limits = SegmentLimits(target_ms=min(settings.segment_ms, 27_000))
 
@@ -52,7 +60,7 @@ class AsrService(pb.AsrServiceBase):
             raise Unavailable("the engine has stalled")
         places = max(options.format.channels, 1) if options.multichannel else 1
         with checkpoint.place(places), _measured(options):
-            run = self._start(options, checkpoint)
+            run = self._start(options, checkpoint, await self._open_voices() if options.diarize else None)
             yield pb.RecognizeResponse(started=pb.Started(model=checkpoint.recogniser.name))
             async with aclosing(run.run(requests)) as events:
                 async for event, channel in events:
@@ -72,7 +80,15 @@ class AsrService(pb.AsrServiceBase):
             ]
         )
 
-    def _start(self, options: Options, checkpoint: Checkpoint) -> "BatchRun | LiveStream":
+    async def _open_voices(self) -> Voices:
+        if self._voices is None:
+            raise Unavailable("this worker has no speaker labels")
+        await self._voices.open()
+        return self._voices
+
+    def _start(
+        self, options: Options, checkpoint: Checkpoint, voices: Voices | None
+    ) -> "BatchRun | LiveStream":
         settings = self._settings
         template = self._template(options, checkpoint)
         ingest = Ingest(
@@ -80,6 +96,7 @@ class AsrService(pb.AsrServiceBase):
             multichannel=options.multichannel,
             max_s=settings.max_audio_s if options.batch else 0,
         )
+        track = (options.vad_threshold, options.num_speakers, options.offset_ms)
         if options.batch:
             return BatchRun(
                 template=template,
@@ -91,6 +108,7 @@ class AsrService(pb.AsrServiceBase):
                 previous_text=settings.previous_text,
                 progress=options.progress,
                 offset_ms=options.offset_ms,
+                speakers=(lambda: RecordingSpeakers(voices, *track)) if voices else None,
             )
         return LiveStream(
             options=StreamOptions(
@@ -109,6 +127,7 @@ class AsrService(pb.AsrServiceBase):
             ingest=ingest,
             backlog_ms=settings.backlog_ms,
             patience_s=settings.backlog_patience_s,
+            speakers=(lambda: LiveSpeakers(voices, *track)) if voices else None,
         )
 
     def _template(self, options: Options, checkpoint: Checkpoint) -> DecodeRequest:

@@ -38,6 +38,10 @@ class AsrSettings(ServiceSettings):
     backlog_patience_s: float = Field(30.0, gt=0, validation_alias="ASR_BACKLOG_PATIENCE_S")
     max_audio_s: int = Field(0, ge=0, validation_alias="ASR_MAX_AUDIO_S")  # per batch request; 0: no limit
 
+    # Speaker labels load their model when a caller first asks for them, or at the start.
+    diarize: bool = Field(False, validation_alias="ASR_DIARIZE")
+    speaker_model: str = Field("speaker-ge2e", min_length=1, validation_alias="ASR_SPEAKER_MODEL")
+
     @field_validator("model_url")
     @classmethod
     def _some_checkpoints(cls, value: str) -> str:

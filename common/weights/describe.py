@@ -13,7 +13,7 @@ class Description:
 
     Attributes:
         name: catalogue name, or the spec without secrets.
-        kind: asr, tts, or "" when only the files will tell.
+        kind: asr, tts, speaker, or "" when only the files will tell.
         description, licence, languages: from the catalogue, else empty.
         size_bytes: of all files; 0 when unknown.
         path: where it is, or None when it must be downloaded first.

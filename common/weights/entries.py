@@ -36,8 +36,8 @@ class Entry:
     """One model of the catalogue."""
 
     name: str
-    kind: Literal["asr", "tts"]
-    format: str  # whisper-ctranslate2, piper-onnx, kokoro-onnx
+    kind: Literal["asr", "tts", "speaker"]
+    format: str  # whisper-ctranslate2, piper-onnx, kokoro-onnx, ge2e-torch
     description: str
     licence: str
     languages: tuple[str, ...]  # ISO 639-1 or BCP 47

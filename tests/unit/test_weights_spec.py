@@ -69,9 +69,11 @@ def test_plain_http_is_fine_with_a_hash_or_on_this_machine() -> None:
 
 def test_catalogue_is_complete() -> None:
     """Every entry can be verified, and its parts name one pinned wheel each."""
-    assert set(catalog()) == {"whisper-base", "whisper-tiny.en", "en_US-joe-medium", "kokoro-ja"}
+    names = {"whisper-base", "whisper-tiny.en", "en_US-joe-medium", "kokoro-ja", "speaker-ge2e"}
+    assert set(catalog()) == names
     for entry in catalog().values():
-        assert entry.kind in ("asr", "tts") and entry.languages and entry.licence
+        assert entry.kind in ("asr", "tts", "speaker") and entry.licence
+        assert bool(entry.languages) == (entry.kind != "speaker")
         for file in entry.files:
             assert len(file.sha256) == 64 and file.size > 0
             assert all(parse(part.source).scheme == "pypi" and "==" in part.source for part in file.parts)

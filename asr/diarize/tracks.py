@@ -1,0 +1,155 @@
+"""Speakers of one channel, of a recording or of a live stream: audio in, labelled words out."""
+
+import asyncio
+
+import numpy as np
+
+from asr.diarize.clustering import Floats, cluster
+from asr.diarize.labels import Names, label, to_ms, turns
+from asr.diarize.online import Heard, OnlineVoices
+from asr.diarize.windows import SpeechWindows, Window
+from asr.diarize.worker import Voices
+from asr.events import Transcript
+from asr.model import SAMPLE_RATE_HZ, Pcm
+
+SAMPLES_PER_MS = SAMPLE_RATE_HZ // 1000
+NO_AUDIO: Pcm = np.empty(0, np.float32)
+# Live: windows (0.8 s each) that may wait for their embedding; then no more audio is taken.
+MAX_WAITING = 64
+# Live: turns kept, for words that come late.
+KEPT_MS = 120_000
+
+
+class RecordingSpeakers:
+    """Batch: windows are embedded while audio comes, voices told apart when all of it is there.
+
+    Memory: 1 KiB for each 0.8 s of speech, 9 MiB for two hours; the audio is let go once embedded.
+    """
+
+    def __init__(self, voices: Voices, threshold: float, num_speakers: int, offset_ms: int) -> None:
+        self._voices, self._num_speakers, self._offset_ms = voices, num_speakers, offset_ms
+        self._cutter = SpeechWindows(threshold)
+        self._windows: list[Window] = []  # without their audio
+        self._embedded: list[Floats] = []
+        self._task: asyncio.Task[None] | None = None
+
+    async def push(self, samples: Pcm, probabilities: Floats) -> None:
+        """The next chunks. Waits for the windows of the push before, not for these."""
+        await self._take(self._cutter.push(samples, probabilities))
+
+    async def label(self, transcripts: list[Transcript]) -> list[Transcript]:
+        """The finals of the channel with speakers, after the last audio.
+
+        Raises:
+            Unavailable: the encoder failed.
+        """
+        await self._take(self._cutter.close())
+        await self._settled()
+        voices: list[int] = []
+        if self._windows:
+            voices = await asyncio.to_thread(
+                tell_apart, self._windows, np.concatenate(self._embedded), self._num_speakers
+            )
+        spoken = to_ms(turns(self._windows, voices), SAMPLES_PER_MS, self._offset_ms)
+        names = Names()
+        return [
+            label(transcript, spoken, names) for transcript in sorted(transcripts, key=lambda t: t.start_ms)
+        ]
+
+    def cancel(self) -> None:
+        """Nobody will ask for labels."""
+        _drop(self._task)
+
+    async def _take(self, windows: list[Window]) -> None:
+        if windows:
+            await self._settled()
+            self._windows += [Window(w.start, w.end, w.region, NO_AUDIO) for w in windows]
+            self._task = asyncio.create_task(self._embed(windows), name="voices")
+
+    async def _embed(self, windows: list[Window]) -> None:
+        self._embedded.append(await self._voices.embed([window.pcm for window in windows], live=False))
+
+    async def _settled(self) -> None:
+        if self._task is not None:
+            await self._task
+
+
+class LiveSpeakers:
+    """Streaming: each window gets its voice as it comes; a final keeps the speakers it went out with."""
+
+    def __init__(self, voices: Voices, threshold: float, num_speakers: int, offset_ms: int) -> None:
+        self._voices, self._offset_ms = voices, offset_ms
+        self._cutter = SpeechWindows(threshold)
+        self._online = OnlineVoices(num_speakers)
+        self._heard: list[tuple[Window, Heard]] = []
+        self._names = Names()
+        self._waiting: list[Window] = []
+        self._task: asyncio.Task[None] | None = None
+
+    async def push(self, samples: Pcm, probabilities: Floats) -> None:
+        """The next chunks. Waits only when very much has to be embedded."""
+        self._take(self._cutter.push(samples, probabilities))
+        if len(self._waiting) > MAX_WAITING:
+            await self._settled()
+
+    def close(self) -> None:
+        """A flush or the end of the audio: what was said so far is to have its labels."""
+        self._take(self._cutter.close())
+
+    async def label(self, transcript: Transcript) -> Transcript:
+        """A final with speakers. Call it in the order of the audio.
+
+        Raises:
+            Unavailable: the encoder failed.
+        """
+        end = (transcript.end_ms - self._offset_ms) * SAMPLES_PER_MS
+        if not self._cutter.covers(end):
+            self.close()
+        await self._settled()
+        spoken = turns([window for window, _ in self._heard], [heard.voice for _, heard in self._heard])
+        labelled = label(transcript, to_ms(spoken, SAMPLES_PER_MS, self._offset_ms), self._names)
+        self._online.settle({heard for window, heard in self._heard if window.start < end})
+        oldest = (transcript.end_ms - self._offset_ms - KEPT_MS) * SAMPLES_PER_MS
+        self._heard = [entry for entry in self._heard if entry[0].end >= oldest]
+        return labelled
+
+    def cancel(self) -> None:
+        """Nobody will ask for labels."""
+        _drop(self._task)
+
+    def _take(self, windows: list[Window]) -> None:
+        self._waiting += windows
+        if self._waiting and (self._task is None or self._task.done()):
+            self._task = asyncio.create_task(self._embed(), name="voices")
+
+    async def _embed(self) -> None:
+        while self._waiting:
+            windows, self._waiting = self._waiting, []
+            embedded = await self._voices.embed([window.pcm for window in windows], live=True)
+            for window, embedding in zip(windows, embedded, strict=True):
+                heard = self._online.hear(embedding, window.region, window.reliable)
+                self._heard.append((Window(window.start, window.end, window.region, NO_AUDIO), heard))
+
+    async def _settled(self) -> None:
+        if self._task is not None:
+            await self._task
+
+
+def _drop(task: asyncio.Task[None] | None) -> None:
+    if task is not None and not task.cancel() and not task.cancelled():
+        task.exception()  # seen: the call has failed for another reason
+
+
+def tell_apart(windows: list[Window], embeddings: Floats, num_speakers: int) -> list[int]:
+    """The voice of each window: the reliable ones are grouped, the others go to the nearest group."""
+    reliable = np.array([window.reliable for window in windows])
+    if not reliable.any():
+        reliable[:] = True
+    voices = np.empty(len(windows), np.intp)
+    voices[reliable] = cluster(embeddings[reliable], num_speakers)
+    if not reliable.all():
+        groups = range(int(voices[reliable].max()) + 1)
+        middles = np.stack([embeddings[reliable][voices[reliable] == group].mean(axis=0) for group in groups])
+        middles /= np.maximum(np.linalg.norm(middles, axis=1, keepdims=True), 1e-9)
+        voices[~reliable] = (embeddings[~reliable] @ middles.T).argmax(axis=1)
+    return [int(voice) for voice in voices]
