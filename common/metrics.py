@@ -80,6 +80,7 @@ tts_real_time_factor = _histogram("tts_real_time_factor", "Model time over audio
 tts_characters = _count("tts_characters", "Characters spoken")
 tts_unknown_phonemes = _count("tts_unknown_phonemes", "Phonemes a voice has no sign for, by voice")
 tts_audio_seconds = _count("tts_audio_seconds", "Audio produced")
+tts_cache_lookups = _count("tts_cache_lookups", "Whole requests looked up in the result cache, by result")
 
 # edge
 edge_requests = _count("edge_requests", "Requests by route, dialect and status")

@@ -11,6 +11,7 @@ from common.ops import Readiness
 from common.pb.voxmesh.license.v1 import ValidateRequest
 from common.server import serve, start_process
 from common.settings import EXIT_BAD_SETTINGS, load
+from session.cache import Cache
 from session.outbox import Outbox
 from session.registry import Registry
 from session.service import SessionService, unix_ms
@@ -29,6 +30,8 @@ async def run(settings: SessionSettings) -> None:
         InvalidArgument: REDIS_URL is wrong.
     """
     store = Store(settings.redis_url)
+    blobs = Store(settings.redis_url, text=False)
+    cache = _cache(blobs, settings)
     registry = Registry(store, unix_ms)
     channel = open_channel(settings.mesh_address)
     license_ = LicenseClient(channel)
@@ -37,12 +40,13 @@ async def run(settings: SessionSettings) -> None:
     async def stop() -> None:
         await outbox.flush(wait_s=FLUSH_S)
         await store.close()
+        await blobs.close()
         await channel.close(None)
 
     ready = Readiness()
     ready.set("started", True)  # without Redis sessions go on, so it is not waited for
     await serve(
-        SessionService(license_, registry, outbox, report_wait_s=settings.report_wait_s),
+        SessionService(license_, registry, outbox, cache, report_wait_s=settings.report_wait_s),
         settings=settings,
         ready=ready,
         background=[_announce(settings.port), _connect(license_), outbox.run(), _watch(store, registry)],
@@ -51,6 +55,18 @@ async def run(settings: SessionSettings) -> None:
             "redis": "healthy" if store.available else "unavailable",
             "sessions": len(registry),
         },
+    )
+
+
+def _cache(blobs: Store, settings: SessionSettings) -> Cache | None:
+    if not settings.cache_entries:
+        return None
+    return Cache(
+        blobs,
+        unix_ms,
+        max_entries=settings.cache_entries,
+        max_bytes=settings.cache_entry_kb * 1024,
+        ttl_ms=round(settings.cache_ttl_s * 1000),
     )
 
 

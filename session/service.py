@@ -14,6 +14,10 @@ from common.errors import DeadlineExceeded, InvalidArgument, MissingParameter, U
 from common.pb.voxmesh.license.v1 import AcquireRequest, Kind, ReleaseRequest
 from common.pb.voxmesh.license.v1 import RenewRequest as RenewLeaseRequest
 from common.pb.voxmesh.session.v1 import (
+    CacheGetRequest,
+    CacheGetResponse,
+    CachePutRequest,
+    CachePutResponse,
     CloseRequest,
     CloseResponse,
     ListRequest,
@@ -25,6 +29,7 @@ from common.pb.voxmesh.session.v1 import (
     Session,
     SessionServiceBase,
 )
+from session.cache import Cache
 from session.outbox import Outbox
 from session.registry import Record, Registry
 
@@ -51,15 +56,23 @@ class SessionService(SessionServiceBase):
         license_: the licence service.
         registry: live sessions.
         outbox: usage on its way to the ledger.
+        cache: small results of other services, or None for none.
         report_wait_s: how long Close waits for the ledger.
     """
 
     def __init__(
-        self, license_: LicenseClient, registry: Registry, outbox: Outbox, *, report_wait_s: float
+        self,
+        license_: LicenseClient,
+        registry: Registry,
+        outbox: Outbox,
+        cache: Cache | None = None,
+        *,
+        report_wait_s: float,
     ) -> None:
         self._license = license_
         self._registry = registry
         self._outbox = outbox
+        self._cache = cache
         self._report_wait_s = report_wait_s
 
     async def open(self, message: OpenRequest) -> OpenResponse:
@@ -127,6 +140,15 @@ class SessionService(SessionServiceBase):
 
     async def list(self, message: ListRequest) -> ListResponse:
         return ListResponse(sessions=[_session(record) for record in await self._registry.alive()])
+
+    async def cache_get(self, message: CacheGetRequest) -> CacheGetResponse:
+        value = await self._cache.get(message.key) if self._cache else None
+        return CacheGetResponse(found=value is not None, value=value or b"")
+
+    async def cache_put(self, message: CachePutRequest) -> CachePutResponse:
+        if self._cache is None:
+            return CachePutResponse()
+        return CachePutResponse(stored=await self._cache.put(message.key, message.value, message.ttl_ms))
 
     async def _lease_of(self, session_id: str) -> str:
         record = await self._registry.find(session_id)

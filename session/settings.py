@@ -14,3 +14,7 @@ class SessionSettings(ServiceSettings):
     port: int = Field(6380, ge=0, le=65535, validation_alias="PORT")
     # How long Close waits for the ledger before it answers that it could not; the usage is delivered later anyway.
     report_wait_s: float = Field(4.0, gt=0, le=60, validation_alias="SESSION_REPORT_WAIT_S")
+    # Results kept for other services in Redis; 0 switches the cache off. At most entries * size is held.
+    cache_entries: int = Field(256, ge=0, le=1_000_000, validation_alias="SESSION_CACHE_ENTRIES")
+    cache_entry_kb: int = Field(512, ge=1, le=4_000, validation_alias="SESSION_CACHE_ENTRY_KB")
+    cache_ttl_s: float = Field(3600.0, gt=0, le=604_800, validation_alias="SESSION_CACHE_TTL_S")

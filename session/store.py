@@ -27,11 +27,16 @@ Commands = Callable[[Pipeline], object]
 class Store:
     """Runs commands, or notices that nobody is there to run them.
 
+    Args:
+        url: of Redis.
+        text: answers are str; False leaves them bytes.
+        now_s: clock.
+
     Raises:
         InvalidArgument: the URL is no Redis URL.
     """
 
-    def __init__(self, url: str, *, now_s: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, url: str, *, text: bool = True, now_s: Callable[[], float] = time.monotonic) -> None:
         try:
             pool = BlockingConnectionPool.from_url(
                 url,
@@ -40,7 +45,7 @@ class Store:
                 socket_connect_timeout=TIMEOUT_S,
                 socket_timeout=TIMEOUT_S,
                 retry=Retry(NoBackoff(), 1),  # the connections of a restarted Redis are stale once
-                decode_responses=True,
+                decode_responses=text,
             )
         except ValueError as error:
             raise InvalidArgument("REDIS_URL is not a Redis URL, such as redis://127.0.0.1:6379.") from error

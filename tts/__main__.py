@@ -5,11 +5,13 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from common.clients import SessionClient, open_channel
 from common.errors import VoxmeshError
 from common.logs import announce
 from common.ops import Readiness
 from common.server import serve, start_process
 from common.settings import load
+from tts.cache import ResultCache
 from tts.engine import TtsEngine
 from tts.loading import load_engine, warm_up
 from tts.service import TtsService
@@ -58,17 +60,35 @@ class Worker:
         return {"voices": [voice.name for voice in voices]}
 
 
+def _cache(settings: TtsSettings, session: SessionClient) -> ResultCache | None:
+    if not settings.cache:
+        return None
+    return ResultCache(
+        session,
+        max_characters=settings.cache_max_characters,
+        max_bytes=settings.cache_entry_kb * 1024,
+        min_uses=settings.cache_min_uses,
+        ttl_s=settings.cache_ttl_s,
+    )
+
+
 async def main() -> None:
     settings = load(TtsSettings)
     start_process(settings)
     ready = Readiness()
     worker = Worker(settings, ready)
+    channel = open_channel(settings.mesh_address)
+
+    async def stop() -> None:
+        await worker.close()
+        await channel.close(None)
+
     await serve(
-        TtsService(lambda: worker.engine, settings),
+        TtsService(lambda: worker.engine, settings, _cache(settings, SessionClient(channel))),
         settings=settings,
         ready=ready,
         background=[worker.load(), worker.watch()],
-        on_stop=worker.close,
+        on_stop=stop,
         health_details=worker.details,
     )
 

@@ -63,6 +63,7 @@ class VoiceInfo:
     phoneme_id_map: Mapping[str, tuple[int, ...]]
     speaker_ids: Mapping[str, int] = field(default_factory=dict)  # speaker name to number
     max_clause_ids: int = 2_000  # longer clauses are refused
+    fingerprint: str = ""  # changes whenever the files of the voice do
 
 
 class Synthesiser(Protocol):

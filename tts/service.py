@@ -9,12 +9,14 @@ from common import metrics
 from common.errors import AtCapacity, InvalidArgument, Unavailable, VoxmeshError
 from common.pb.voxmesh.audio.v1 import AudioFormat
 from common.pb.voxmesh.tts import v1 as pb
+from tts.cache import Recording, ResultCache, request_key
 from tts.gate import Gate
 from tts.model import Synthesiser
-from tts.options import read_config, which_message
+from tts.options import Options, read_config, which_message
 from tts.script import Flushed, Part, Say, Script, Silence
 from tts.settings import TtsSettings
 from tts.speaker import Speaker, Studio
+from tts.whole import Requests
 
 # Parts that may wait for the voice; with more the stream's text is no longer read, and its sender feels it.
 MAX_PARTS_AHEAD = 8
@@ -25,9 +27,11 @@ Loading = Callable[[], Synthesiser | None]
 class TtsService(pb.TtsServiceBase):
     """Speaks with the voices of this worker."""
 
-    def __init__(self, synthesiser: Loading | Synthesiser, settings: TtsSettings) -> None:
+    def __init__(
+        self, synthesiser: Loading | Synthesiser, settings: TtsSettings, cache: ResultCache | None = None
+    ) -> None:
         """`synthesiser` may be a function that answers None until the voices are loaded."""
-        self._synthesiser, self._settings = synthesiser, settings
+        self._synthesiser, self._settings, self._cache = synthesiser, settings, cache
         self._gate = Gate(settings.capacity, settings.max_queue_size)
         self._studio: Studio | None = None
         self._streams = 0
@@ -38,36 +42,74 @@ class TtsService(pb.TtsServiceBase):
         requests = aiter(messages)
         studio = self._ready()
         with self._stream():
+            first = await anext(requests, None)
             options = read_config(
-                await anext(requests, None),
+                first,
                 studio.synthesiser.voices,
                 speed=self._settings.voice_speed,
                 pitch=self._settings.voice_pitch,
             )
             speaker = Speaker(options, studio, studio.voices)
             script = Script(options, studio.voices, max_characters=self._settings.max_text_characters)
-            yield pb.SynthesizeResponse(
+            started = pb.SynthesizeResponse(
                 started=pb.Started(
                     voice=options.voice.name,
                     format=AudioFormat(options.encoding, speaker.encoder.sample_rate_hz, 1),
                     content_type=speaker.encoder.content_type,
                 )
             )
+            yield started
+            coming = Requests(requests)
             try:
-                async with aclosing(_parts(requests, script)) as parts:
+                recording = None
+                if self._cache is not None and first is not None and first.config is not None:
+                    recording = await self._look_up(self._cache, first.config, options, coming)
+                if isinstance(recording, list):
+                    for response in recording:
+                        yield response
+                    return
+                async with aclosing(_parts(coming, script)) as parts:
                     async with aclosing(_perform(parts, speaker)) as responses:
                         async for response in responses:
+                            if recording is not None:
+                                recording.add(response)
                             yield response
             finally:
+                coming.close()
                 speaker.close()
                 _measure(speaker, script)
-            yield pb.SynthesizeResponse(
+            summary = pb.SynthesizeResponse(
                 summary=pb.Summary(
                     audio_ms=speaker.audio_ms,
                     characters=script.characters,
                     first_audio_ms=round((speaker.first_audio_s or 0) * 1000),
                 )
             )
+            if recording is not None:
+                recording.add(summary)
+                recording.done()
+            yield summary
+
+    async def _look_up(
+        self, cache: ResultCache, config: pb.SynthesizeConfig, options: Options, coming: Requests
+    ) -> list[pb.SynthesizeResponse] | Recording | None:
+        """The answer from the cache; or where to write it down; or None for what is never cached."""
+        if options.ssml:
+            return None
+        text = await coming.whole_text(min(cache.max_characters, self._settings.max_text_characters))
+        if text is None:
+            return None
+        began = time.monotonic()
+        key = request_key(config, options, text)
+        found = await cache.find(key)
+        if found is None:
+            return Recording(cache, key, [])
+        summary = found[-1].summary
+        if summary is not None:
+            summary.first_audio_ms = round((time.monotonic() - began) * 1000)
+            metrics.tts_characters.add(summary.characters)
+            metrics.tts_audio_seconds.add(summary.audio_ms / 1000)
+        return found
 
     async def list_voices(self, message: pb.ListVoicesRequest) -> pb.ListVoicesResponse:
         return pb.ListVoicesResponse(

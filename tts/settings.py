@@ -42,6 +42,15 @@ class TtsSettings(ServiceSettings):
         100_000, ge=1, validation_alias="TTS_MAX_TEXT_CHARACTERS"
     )  # of one stream
 
+    # Answers to whole, plain requests that come again are kept in Redis, through the session service.
+    cache: bool = Field(True, validation_alias="TTS_CACHE")
+    cache_max_characters: int = Field(1_000, ge=1, validation_alias="TTS_CACHE_MAX_CHARACTERS")
+    cache_entry_kb: int = Field(512, ge=1, le=4_000, validation_alias="TTS_CACHE_ENTRY_KB")
+    cache_ttl_s: float = Field(3_600, gt=0, le=604_800, validation_alias="TTS_CACHE_TTL_S")
+    cache_min_uses: int = Field(
+        2, ge=1, validation_alias="TTS_CACHE_MIN_USES"
+    )  # of a request, before it is kept
+
     @field_validator("voices")
     @classmethod
     def _some_voices(cls, value: str) -> str:

@@ -5,6 +5,7 @@ are found by the path in the name of the node that uses them: `/flow/flows.6/enc
 """
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from tts.model import VoiceInfo
 from tts.models.conv import fast_dtype
 from tts.models.onnx_reader import Graph, read_graph
 from tts.models.vits import VitsVoice
-from tts.models.weights import Weights
+from tts.models.weights import Weights, fingerprint
 
 _WEIGHT_INPUT = {"Conv": 1, "ConvTranspose": 1, "Gather": 0}
 
@@ -34,11 +35,13 @@ def load_voice(
     if threads is not None:
         torch.set_num_threads(threads)
     model = _model_file(path)
-    config = json.loads(model.with_name(model.name + ".json").read_text(encoding="utf-8"))
+    settings = model.with_name(model.name + ".json")
+    config = json.loads(settings.read_text(encoding="utf-8"))
     weights = voice_weights(read_graph(model), torch.device(device))
     inference = config.get("inference", {})
+    info = voice_info(model.name.removesuffix(".onnx"), config)
     return VitsVoice(
-        voice_info(model.name.removesuffix(".onnx"), config),
+        replace(info, fingerprint=fingerprint([model, settings])),
         weights,
         noise_scale=float(inference.get("noise_scale", 0.667)),
         length_scale=float(inference.get("length_scale", 1.0)),

@@ -1,7 +1,9 @@
 """A voice's tensors by dotted name, seen from the module that uses them."""
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from torch import Tensor
 
@@ -44,3 +46,12 @@ class Weights:
     def count(self, name: str) -> int:
         """How many members a module list has."""
         return len(self.indices(name))
+
+
+def fingerprint(files: Iterable[Path]) -> str:
+    """A hash of what these files hold, in this order."""
+    digest = hashlib.sha256()
+    for path in files:
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()

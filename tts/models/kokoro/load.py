@@ -16,6 +16,7 @@ from tts.models.kokoro.source import RATE_HZ
 from tts.models.kokoro.voice import EDGES, KokoroNet, KokoroVoice
 from tts.models.kokoro.weights import from_checkpoint, from_graph
 from tts.models.onnx_reader import read_graph
+from tts.models.weights import fingerprint
 from tts.text.phonemes import END, START
 
 # A voice's name begins with its language and f or m. Mandarin ("z") needs tones that nothing here writes.
@@ -31,6 +32,7 @@ LANGUAGES = {
 }
 # A longer clause would hold up its listener for seconds: about 14 s of speech.
 MAX_CLAUSE_IDS = 240
+_FILES = (".onnx", ".pth", ".npz", ".pt", ".json")
 
 
 def is_kokoro(path: Path) -> bool:
@@ -65,8 +67,11 @@ def load_voices(
             heads=int(albert.get("num_attention_heads", 12)),
         )
     symbols = {sign: (int(number),) for sign, number in vocabulary.items()} | {START: (0,), END: (0,)}
+    print_ = fingerprint(sorted(file for file in path.rglob("*") if file.suffix in _FILES))
     voices = [
-        KokoroVoice(_info(name, symbols, min(MAX_CLAUSE_IDS, len(styles) + EDGES, net.places)), net, styles)
+        KokoroVoice(
+            _info(name, print_, symbols, min(MAX_CLAUSE_IDS, len(styles) + EDGES, net.places)), net, styles
+        )
         for name, styles in sorted(_styles(path).items())
         if name[:1] in LANGUAGES
     ]
@@ -81,7 +86,7 @@ def _checkpoint(path: Path) -> Path | None:
     return next(iter(sorted(path.glob("*.pth"))), None)
 
 
-def _info(name: str, symbols: Mapping[str, tuple[int, ...]], longest: int) -> VoiceInfo:
+def _info(name: str, print_: str, symbols: Mapping[str, tuple[int, ...]], longest: int) -> VoiceInfo:
     language, espeak_voice = LANGUAGES[name[0]]
     return VoiceInfo(
         name=name,
@@ -93,6 +98,7 @@ def _info(name: str, symbols: Mapping[str, tuple[int, ...]], longest: int) -> Vo
         engine="kokoro",
         phoneme_id_map=symbols,
         max_clause_ids=longest,
+        fingerprint=print_,
     )
 
 

@@ -4,6 +4,10 @@
 # This file has been @generated
 
 __all__ = (
+    "CacheGetRequest",
+    "CacheGetResponse",
+    "CachePutRequest",
+    "CachePutResponse",
     "CloseRequest",
     "CloseResponse",
     "ListRequest",
@@ -35,6 +39,117 @@ if TYPE_CHECKING:
 
 _COMPILER_VERSION = "0.10.1"
 betterproto2.check_compiler_version(_COMPILER_VERSION)
+
+
+@dataclass(eq=False, repr=False)
+class CacheGetRequest(betterproto2.Message):
+    """
+    Asks for a result.
+    """
+
+    @betterproto2.staticproperty
+    @staticmethod
+    def DESCRIPTOR() -> Descriptor:
+        return VOXMESH_SESSION_V1_SESSION_PROTO_DESCRIPTOR.message_types_by_name[
+            "CacheGetRequest"
+        ]
+
+    key: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    16 to 128 characters of a-z, 0-9, dash and colon: a hash, never what it was made of.
+    """
+
+
+default_message_pool.register_message(
+    "voxmesh.session.v1", "CacheGetRequest", CacheGetRequest
+)
+
+
+@dataclass(eq=False, repr=False)
+class CacheGetResponse(betterproto2.Message):
+    """
+    The result, or none.
+    """
+
+    @betterproto2.staticproperty
+    @staticmethod
+    def DESCRIPTOR() -> Descriptor:
+        return VOXMESH_SESSION_V1_SESSION_PROTO_DESCRIPTOR.message_types_by_name[
+            "CacheGetResponse"
+        ]
+
+    found: "bool" = betterproto2.field(1, betterproto2.TYPE_BOOL)
+    """
+    Whether there is one.
+    """
+
+    value: "bytes" = betterproto2.field(2, betterproto2.TYPE_BYTES)
+    """
+    As it was put.
+    """
+
+
+default_message_pool.register_message(
+    "voxmesh.session.v1", "CacheGetResponse", CacheGetResponse
+)
+
+
+@dataclass(eq=False, repr=False)
+class CachePutRequest(betterproto2.Message):
+    """
+    Keeps a result.
+    """
+
+    @betterproto2.staticproperty
+    @staticmethod
+    def DESCRIPTOR() -> Descriptor:
+        return VOXMESH_SESSION_V1_SESSION_PROTO_DESCRIPTOR.message_types_by_name[
+            "CachePutRequest"
+        ]
+
+    key: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    As in CacheGetRequest.
+    """
+
+    value: "bytes" = betterproto2.field(2, betterproto2.TYPE_BYTES)
+    """
+    At most as long as the service allows.
+    """
+
+    ttl_ms: "int" = betterproto2.field(3, betterproto2.TYPE_UINT64)
+    """
+    How long it may be kept, at most a week; 0 is the service's default.
+    """
+
+
+default_message_pool.register_message(
+    "voxmesh.session.v1", "CachePutRequest", CachePutRequest
+)
+
+
+@dataclass(eq=False, repr=False)
+class CachePutResponse(betterproto2.Message):
+    """
+    What became of it.
+    """
+
+    @betterproto2.staticproperty
+    @staticmethod
+    def DESCRIPTOR() -> Descriptor:
+        return VOXMESH_SESSION_V1_SESSION_PROTO_DESCRIPTOR.message_types_by_name[
+            "CachePutResponse"
+        ]
+
+    stored: "bool" = betterproto2.field(1, betterproto2.TYPE_BOOL)
+    """
+    False when Redis is away or the cache is switched off.
+    """
+
+
+default_message_pool.register_message(
+    "voxmesh.session.v1", "CachePutResponse", CachePutResponse
+)
 
 
 @dataclass(eq=False, repr=False)
@@ -435,11 +550,53 @@ class SessionServiceStub(betterproto2_grpclib.ServiceStub):
             metadata=metadata,
         )
 
+    async def cache_get(
+        self,
+        message: "CacheGetRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "CacheGetResponse":
+        """
+        Looks up a small result that somebody kept. Without Redis nothing is ever found.
+        """
+
+        return await self._unary_unary(
+            "/voxmesh.session.v1.SessionService/CacheGet",
+            message,
+            CacheGetResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def cache_put(
+        self,
+        message: "CachePutRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "CachePutResponse":
+        """
+        Keeps a small result for a while. It may be forgotten at any time.
+        """
+
+        return await self._unary_unary(
+            "/voxmesh.session.v1.SessionService/CachePut",
+            message,
+            CachePutResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
 
 from ...license import v1 as __license__v1__
 
 VOXMESH_SESSION_V1_SESSION_PROTO_DESCRIPTOR = default_google_proto_descriptor_pool.AddSerializedFile(
-    b'\n voxmesh/session/v1/session.proto\x12\x12voxmesh.session.v1\x1a voxmesh/license/v1/license.proto"\xa7\x01\n\x0bOpenRequest\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12,\n\x04kind\x18\x02 \x01(\x0e2\x18.voxmesh.license.v1.KindR\x04kind\x12\x1d\n\nrequest_id\x18\x03 \x01(\tR\trequestId\x12\x18\n\x07dialect\x18\x04 \x01(\tR\x07dialect\x12\x1f\n\x0bexternal_id\x18\x05 \x01(\tR\nexternalId"\xf3\x01\n\x0cOpenResponse\x12\x1d\n\nsession_id\x18\x01 \x01(\tR\tsessionId\x12\x1d\n\nexpires_ms\x18\x02 \x01(\x04R\texpiresMs\x122\n\x06limits\x18\x03 \x01(\x0b2\x1a.voxmesh.license.v1.LimitsR\x06limits\x12\x1a\n\x08features\x18\x04 \x03(\tR\x08features\x12\x15\n\x06key_id\x18\x05 \x01(\tR\x05keyId\x12#\n\rrequests_left\x18\x06 \x01(\rR\x0crequestsLeft\x12\x19\n\x08lease_id\x18\x07 \x01(\tR\x07leaseId"H\n\x0cRenewRequest\x12\x1d\n\nsession_id\x18\x01 \x01(\tR\tsessionId\x12\x19\n\x08lease_id\x18\x02 \x01(\tR\x07leaseId".\n\rRenewResponse\x12\x1d\n\nexpires_ms\x18\x01 \x01(\x04R\texpiresMs"~\n\x0cCloseRequest\x12\x1d\n\nsession_id\x18\x01 \x01(\tR\tsessionId\x12\x19\n\x08lease_id\x18\x02 \x01(\tR\x07leaseId\x124\n\x05usage\x18\x03 \x01(\x0b2\x1e.voxmesh.license.v1.UsageEventR\x05usage"\x0f\n\rCloseResponse"\r\n\x0bListRequest"G\n\x0cListResponse\x127\n\x08sessions\x18\x01 \x03(\x0b2\x1b.voxmesh.session.v1.SessionR\x08sessions"\xc7\x01\n\x07Session\x12\x1d\n\nsession_id\x18\x01 \x01(\tR\tsessionId\x12,\n\x04kind\x18\x02 \x01(\x0e2\x18.voxmesh.license.v1.KindR\x04kind\x12\x15\n\x06key_id\x18\x03 \x01(\tR\x05keyId\x12\x1d\n\nstarted_ms\x18\x04 \x01(\x04R\tstartedMs\x12\x18\n\x07dialect\x18\x05 \x01(\tR\x07dialect\x12\x1f\n\x0bexternal_id\x18\x06 \x01(\tR\nexternalId2\xc2\x02\n\x0eSessionService\x12I\n\x04Open\x12\x1f.voxmesh.session.v1.OpenRequest\x1a .voxmesh.session.v1.OpenResponse\x12L\n\x05Renew\x12 .voxmesh.session.v1.RenewRequest\x1a!.voxmesh.session.v1.RenewResponse\x12L\n\x05Close\x12 .voxmesh.session.v1.CloseRequest\x1a!.voxmesh.session.v1.CloseResponse\x12I\n\x04List\x12\x1f.voxmesh.session.v1.ListRequest\x1a .voxmesh.session.v1.ListResponseb\x06proto3'
+    b'\n voxmesh/session/v1/session.proto\x12\x12voxmesh.session.v1\x1a voxmesh/license/v1/license.proto"\xa7\x01\n\x0bOpenRequest\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12,\n\x04kind\x18\x02 \x01(\x0e2\x18.voxmesh.license.v1.KindR\x04kind\x12\x1d\n\nrequest_id\x18\x03 \x01(\tR\trequestId\x12\x18\n\x07dialect\x18\x04 \x01(\tR\x07dialect\x12\x1f\n\x0bexternal_id\x18\x05 \x01(\tR\nexternalId"\xf3\x01\n\x0cOpenResponse\x12\x1d\n\nsession_id\x18\x01 \x01(\tR\tsessionId\x12\x1d\n\nexpires_ms\x18\x02 \x01(\x04R\texpiresMs\x122\n\x06limits\x18\x03 \x01(\x0b2\x1a.voxmesh.license.v1.LimitsR\x06limits\x12\x1a\n\x08features\x18\x04 \x03(\tR\x08features\x12\x15\n\x06key_id\x18\x05 \x01(\tR\x05keyId\x12#\n\rrequests_left\x18\x06 \x01(\rR\x0crequestsLeft\x12\x19\n\x08lease_id\x18\x07 \x01(\tR\x07leaseId"H\n\x0cRenewRequest\x12\x1d\n\nsession_id\x18\x01 \x01(\tR\tsessionId\x12\x19\n\x08lease_id\x18\x02 \x01(\tR\x07leaseId".\n\rRenewResponse\x12\x1d\n\nexpires_ms\x18\x01 \x01(\x04R\texpiresMs"~\n\x0cCloseRequest\x12\x1d\n\nsession_id\x18\x01 \x01(\tR\tsessionId\x12\x19\n\x08lease_id\x18\x02 \x01(\tR\x07leaseId\x124\n\x05usage\x18\x03 \x01(\x0b2\x1e.voxmesh.license.v1.UsageEventR\x05usage"\x0f\n\rCloseResponse"\r\n\x0bListRequest"G\n\x0cListResponse\x127\n\x08sessions\x18\x01 \x03(\x0b2\x1b.voxmesh.session.v1.SessionR\x08sessions"\xc7\x01\n\x07Session\x12\x1d\n\nsession_id\x18\x01 \x01(\tR\tsessionId\x12,\n\x04kind\x18\x02 \x01(\x0e2\x18.voxmesh.license.v1.KindR\x04kind\x12\x15\n\x06key_id\x18\x03 \x01(\tR\x05keyId\x12\x1d\n\nstarted_ms\x18\x04 \x01(\x04R\tstartedMs\x12\x18\n\x07dialect\x18\x05 \x01(\tR\x07dialect\x12\x1f\n\x0bexternal_id\x18\x06 \x01(\tR\nexternalId"#\n\x0fCacheGetRequest\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key">\n\x10CacheGetResponse\x12\x14\n\x05found\x18\x01 \x01(\x08R\x05found\x12\x14\n\x05value\x18\x02 \x01(\x0cR\x05value"P\n\x0fCachePutRequest\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\x0cR\x05value\x12\x15\n\x06ttl_ms\x18\x03 \x01(\x04R\x05ttlMs"*\n\x10CachePutResponse\x12\x16\n\x06stored\x18\x01 \x01(\x08R\x06stored2\xf0\x03\n\x0eSessionService\x12I\n\x04Open\x12\x1f.voxmesh.session.v1.OpenRequest\x1a .voxmesh.session.v1.OpenResponse\x12L\n\x05Renew\x12 .voxmesh.session.v1.RenewRequest\x1a!.voxmesh.session.v1.RenewResponse\x12L\n\x05Close\x12 .voxmesh.session.v1.CloseRequest\x1a!.voxmesh.session.v1.CloseResponse\x12I\n\x04List\x12\x1f.voxmesh.session.v1.ListRequest\x1a .voxmesh.session.v1.ListResponse\x12U\n\x08CacheGet\x12#.voxmesh.session.v1.CacheGetRequest\x1a$.voxmesh.session.v1.CacheGetResponse\x12U\n\x08CachePut\x12#.voxmesh.session.v1.CachePutRequest\x1a$.voxmesh.session.v1.CachePutResponseb\x06proto3'
 )
 
 
@@ -476,6 +633,20 @@ class SessionServiceBase(betterproto2_grpclib.ServiceBase):
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
+    async def cache_get(self, message: "CacheGetRequest") -> "CacheGetResponse":
+        """
+        Looks up a small result that somebody kept. Without Redis nothing is ever found.
+        """
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def cache_put(self, message: "CachePutRequest") -> "CachePutResponse":
+        """
+        Keeps a small result for a while. It may be forgotten at any time.
+        """
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
     async def __rpc_open(
         self, stream: "grpclib.server.Stream[OpenRequest, OpenResponse]"
     ) -> None:
@@ -508,6 +679,22 @@ class SessionServiceBase(betterproto2_grpclib.ServiceBase):
         response = await self.list(request)
         await stream.send_message(response)
 
+    async def __rpc_cache_get(
+        self, stream: "grpclib.server.Stream[CacheGetRequest, CacheGetResponse]"
+    ) -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        response = await self.cache_get(request)
+        await stream.send_message(response)
+
+    async def __rpc_cache_put(
+        self, stream: "grpclib.server.Stream[CachePutRequest, CachePutResponse]"
+    ) -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        response = await self.cache_put(request)
+        await stream.send_message(response)
+
     def __mapping__(self) -> "dict[str, grpclib.const.Handler]":
         return {
             "/voxmesh.session.v1.SessionService/Open": grpclib.const.Handler(
@@ -533,5 +720,17 @@ class SessionServiceBase(betterproto2_grpclib.ServiceBase):
                 grpclib.const.Cardinality.UNARY_UNARY,
                 ListRequest,
                 ListResponse,
+            ),
+            "/voxmesh.session.v1.SessionService/CacheGet": grpclib.const.Handler(
+                self.__rpc_cache_get,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                CacheGetRequest,
+                CacheGetResponse,
+            ),
+            "/voxmesh.session.v1.SessionService/CachePut": grpclib.const.Handler(
+                self.__rpc_cache_put,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                CachePutRequest,
+                CachePutResponse,
             ),
         }
