@@ -5,7 +5,7 @@ from typing import Any
 
 import typer
 
-from cli import bench, doctor, listen, models, proto, speak, test, transcribe, up
+from cli import bench, doctor, listen, models, proto, speak, test, transcribe, up, voices
 from cli.fail import Trouble
 
 
@@ -31,7 +31,7 @@ app.command()(up.down)
 app.command()(transcribe.transcribe)
 app.command()(listen.listen)
 app.command()(speak.speak)
-app.command()(speak.voices)
+app.command()(voices.voices)
 app.add_typer(models.app, name="models")
 app.command()(doctor.doctor)
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(test.test)

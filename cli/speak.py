@@ -1,6 +1,5 @@
-"""`voxmesh speak TEXT -o FILE`: text to an audio file, and the voices there are."""
+"""`voxmesh speak TEXT -o FILE`: text to an audio file."""
 
-import asyncio
 import sys
 import time
 from pathlib import Path
@@ -9,13 +8,9 @@ from typing import Annotated
 import httpx
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from cli.fail import Trouble
-from cli.target import KeyOption, StateOption, Target, UrlOption, check, explained, find
-from common.clients import TtsClient, open_channel
-from common.errors import VoxmeshError
-from common.pb.voxmesh.tts.v1 import ListVoicesRequest, Voice
+from cli.target import KeyOption, StateOption, UrlOption, check, explained, find
 
 # Name the file as you want it: the suffix says the format.
 FORMATS = {
@@ -73,26 +68,3 @@ def speak(
     console.print(
         f"[green]✓[/green] {output}: {size / 1000:.0f} kB in {took:.2f} s, first audio after {first * 1000:.0f} ms"
     )
-
-
-def voices(url: UrlOption = "", key: KeyOption = "", state: StateOption = None) -> None:
-    """List the voices of the running mesh."""
-    found = asyncio.run(_voices(find(url, key, state)))
-    table = Table("voice", "language", "rate", "speakers", "quality", "engine", box=None, header_style="dim")
-    for voice in found:
-        rate = f"{voice.sample_rate_hz / 1000:g} kHz"
-        table.add_row(voice.name, voice.language, rate, str(voice.speakers), voice.quality, voice.engine)
-    Console().print(table)
-
-
-async def _voices(target: Target) -> list[Voice]:
-    channel = open_channel(target.grpc)
-    try:
-        answer = await TtsClient(channel).list_voices(
-            ListVoicesRequest(), timeout=10, metadata={"authorization": f"Token {target.key}"}
-        )
-    except VoxmeshError as error:
-        raise Trouble(f"{target.grpc}: {error.message}", "see how it is doing: ./voxmesh doctor") from error
-    finally:
-        await channel.close(None)
-    return answer.voices

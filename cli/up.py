@@ -183,9 +183,11 @@ class Mesh:
     def _voice(self) -> str:
         """A voice that this mesh has, for the line that shows how to speak."""
         chosen = (self.wishes.voice or os.environ.get("TTS_VOICES", "")).split(",")[0].strip()
+        if chosen in (known := catalog()):
+            return known[chosen].voices[0]
         if chosen and ":" not in chosen:
             return chosen
-        return next(name for name, entry in catalog().items() if entry.kind == "tts")
+        return next(voice for entry in known.values() for voice in entry.voices)
 
     @property
     def _url(self) -> str:

@@ -43,6 +43,7 @@ class Entry:
     languages: tuple[str, ...]  # ISO 639-1 or BCP 47
     aliases: tuple[str, ...]
     files: tuple[File, ...]
+    voices: tuple[str, ...] = ()  # of a tts entry, by the names they are spoken with
 
     @property
     def size_bytes(self) -> int:
@@ -90,5 +91,6 @@ def _entry(name: str, table: dict[str, Any]) -> Entry:
         File(**{**file, "parts": tuple(Part(part["from"], part["member"]) for part in file["parts"])})
         for file in table["files"]
     )
-    lists = {"languages": tuple(table["languages"]), "aliases": tuple(table.get("aliases", ()))}
+    lists = {key: tuple(table.get(key, ())) for key in ("aliases", "voices")}
+    lists["languages"] = tuple(table["languages"])
     return Entry(name=name, **{**table, **lists, "files": files})

@@ -74,6 +74,7 @@ def test_catalogue_is_complete() -> None:
     for entry in catalog().values():
         assert entry.kind in ("asr", "tts", "speaker") and entry.licence
         assert bool(entry.languages) == (entry.kind != "speaker")
+        assert bool(entry.voices) == (entry.kind == "tts")
         for file in entry.files:
             assert len(file.sha256) == 64 and file.size > 0
             assert all(parse(part.source).scheme == "pypi" and "==" in part.source for part in file.parts)
