@@ -13,6 +13,7 @@ from edge.dictionaries import Dictionaries
 from edge.docs import add_docs
 from edge.fetch import Fetcher
 from edge.health import Health, watch
+from edge.jobs import add_jobs
 from edge.keys import KnownKeys
 from edge.listeners import add_listeners
 from edge.mesh import MESH, Mesh
@@ -53,6 +54,7 @@ async def build_app(settings: EdgeSettings) -> web.Application:
         ]
     )
     add_routes(app)
+    add_jobs(app, settings)
     add_twilio(app, settings.twilio_path)
     add_pages(app)
     add_docs(app)

@@ -120,7 +120,7 @@ class Fetcher:
 
     async def _follow(self, session: aiohttp.ClientSession, url: URL) -> aiohttp.ClientResponse:
         for _ in range(MAX_REDIRECTS + 1):
-            self._check(url)
+            checked_url(str(url), allow_private=self._allow_private)
             response = await session.get(
                 url, allow_redirects=False, headers={"Accept-Encoding": "identity", "User-Agent": "voxmesh"}
             )
@@ -134,16 +134,20 @@ class Fetcher:
             url = url.join(_parse(location, relative=True))
         raise InvalidArgument(f"the url redirects more than {MAX_REDIRECTS} times", parameter="url")
 
-    def _check(self, url: URL) -> None:
-        # Names go through the resolver; an address in the url does not.
-        if url.scheme not in ("http", "https") or not url.host:
-            raise InvalidArgument("url must begin with http:// or https://", parameter="url")
-        try:
-            ipaddress.ip_address(url.host.partition("%")[0])
-        except ValueError:
-            return
-        if not self._allow_private and not is_public(url.host):
-            raise _private()
+
+def checked_url(text: str, *, allow_private: bool = False) -> URL:
+    """A url that may be asked; names are checked when they are resolved. Raises InvalidArgument."""
+    url = _parse(text)
+    # Names go through the resolver; an address in the url does not.
+    if url.scheme not in ("http", "https") or not url.host:
+        raise InvalidArgument("url must begin with http:// or https://", parameter="url")
+    try:
+        ipaddress.ip_address(url.host.partition("%")[0])
+    except ValueError:
+        return url
+    if not allow_private and not is_public(url.host):
+        raise _private()
+    return url
 
 
 def _parse(text: str, *, relative: bool = False) -> URL:

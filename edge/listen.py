@@ -1,18 +1,20 @@
 """POST: a recording in, a transcript out. The thin shell around every dialect's pure functions."""
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from aiohttp import web
 from multidict import MultiMapping
 
-from common.errors import InvalidArgument
+from common.errors import MissingParameter
 from common.pb.voxmesh.asr.v1 import Result
 from common.pb.voxmesh.license.v1 import Kind
 from edge.admission import Admission
 from edge.bodies import Upload, read_upload
+from edge.dialects import callbacks
 from edge.finish.results import finish_transcript
+from edge.jobs import JOBS, Job, owner_of
 from edge.mesh import MESH, REQUEST_ID, Handler, Mesh
 from edge.requests import ListenOptions, Transcript
 from edge.transcribe import transcribe
@@ -63,14 +65,29 @@ def listen_handler(dialect: ListenDialect) -> Handler:
     """The request handler of `dialect`."""
 
     async def handle(request: web.Request) -> web.StreamResponse:
-        mesh = request.app[MESH]
-        async with mesh.admit(request, Kind.LISTEN, dialect.name) as admission:
-            async with read_recording(request, mesh, admission, dialect.parts) as upload:
-                fields = {**fields_of(request.query), **upload.fields}
-                result = await recognise(mesh, request, upload, dialect.options(fields), admission)
-                rendered = dialect.render(result, fields)
+        mesh, jobs = request.app[MESH], request.app[JOBS]
+        async with AsyncExitStack() as held:
+            admission = await held.enter_async_context(mesh.admit(request, Kind.LISTEN, dialect.name))
+            upload = await held.enter_async_context(read_recording(request, mesh, admission, dialect.parts))
+            fields = {**fields_of(request.query), **upload.fields}
+            options = dialect.options(fields)
             headers = {**admission.rate_headers(), "dg-request-id": request[REQUEST_ID]}
-            return web.Response(text=rendered.body, content_type=rendered.content_type, headers=headers)
+
+            async def work() -> Rendered:
+                return dialect.render(await recognise(mesh, request, upload, options, admission), fields)
+
+            callback = callbacks.asked(fields)
+            if callback is None:
+                rendered = await work()
+                return web.Response(text=rendered.body, content_type=rendered.content_type, headers=headers)
+            if not upload.recording.n_bytes:
+                raise MissingParameter("Missing required parameter: url or audio file")
+            jobs.require_room(request[REQUEST_ID])
+            await jobs.courier.check(callback.url)
+            key = mesh.key_of(request)
+            job = Job(request[REQUEST_ID], owner_of(key))
+            jobs.start(job, callback, key, held.pop_all(), work)
+            return web.json_response(callback.accepted(job.id), headers=headers)
 
     return handle
 
@@ -98,10 +115,6 @@ async def recognise(
     on_result: Callable[[Result], None] | None = None,
 ) -> Transcript:
     """Runs one upload through the recogniser and writes down what it used."""
-    if upload.fields.get("callback_url") or request.query.get("callback"):
-        raise InvalidArgument(
-            "callbacks are not served here: leave callback_url out", parameter="callback_url"
-        )
     result = await transcribe(
         mesh.asr,
         upload.recording,

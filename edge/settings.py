@@ -56,6 +56,20 @@ class EdgeSettings(ServiceSettings):
         30, gt=0, validation_alias="EDGE_LAST_WORDS_S", description="wait after the end"
     )
 
+    # Signs callbacks; without it the caller's own licence key does.
+    callback_secret: str = Field("", validation_alias="EDGE_CALLBACK_SECRET", repr=False)
+    callback_attempts: int = Field(10, ge=1, le=100, validation_alias="EDGE_CALLBACK_ATTEMPTS")
+    callback_timeout_s: float = Field(10, gt=0, validation_alias="EDGE_CALLBACK_TIMEOUT_S")
+    callback_pause_s: float = Field(
+        1,
+        gt=0,
+        validation_alias="EDGE_CALLBACK_PAUSE_S",
+        description="before the second attempt, then doubled",
+    )
+    jobs_at_once: int = Field(4, ge=1, validation_alias="EDGE_JOBS_AT_ONCE")
+    max_jobs: int = Field(64, ge=1, validation_alias="EDGE_MAX_JOBS", description="running and waiting")
+    max_deliveries: int = Field(1_000, ge=1, validation_alias="EDGE_MAX_DELIVERIES")
+
     fetch_timeout_s: float = Field(60, gt=0, validation_alias="EDGE_FETCH_TIMEOUT_S")
     fetch_private: bool = Field(
         False, validation_alias="EDGE_FETCH_PRIVATE", description="urls into private networks"

@@ -207,6 +207,20 @@ ERRORS = {
 }
 
 SCHEMAS: dict[str, Json] = {
+    "Accepted": record(
+        {"request_id": TEXT},
+        {"job_id": TEXT, "status": constant("processing")},
+        "The answer comes later, at the url of the request.",
+    ),
+    "Job": record(
+        {
+            "job_id": TEXT,
+            "status": {"type": "string", "enum": ["processing", "completed", "failed"]},
+            "delivery": {"type": "string", "enum": ["pending", "delivered", "failed"]},
+            "attempts": WHOLE,
+            "created_at": {"type": "integer", "description": "Unix time"},
+        }
+    ),
     "Listened": _LISTENED,
     "SmallestWord": SMALLEST_WORD,
     "DeepgramWord": DEEPGRAM_WORD,

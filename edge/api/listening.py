@@ -2,7 +2,7 @@
 
 from common.codec.decode import MAX_RATE_HZ, MIN_RATE_HZ
 from edge.api.fields import Field, decimal, flag, one_of, text, texts, unused, whole
-from edge.dialects import deepgram, openai, smallest, twilio, waves
+from edge.dialects import callbacks, deepgram, openai, smallest, twilio, waves
 from edge.finish.options import MAX_TERMS, REDACT
 from edge.formats import INPUT_ENCODINGS, MAX_CHANNELS
 
@@ -42,6 +42,15 @@ FINISH = (
     flag("itn_normalize", "Write numbers as digits."),
     flag("smart_format", "Write numbers as digits."),
 )
+# An answer later, at a url of the client; each vendor's own names.
+CALLBACKS = (
+    text("callback_url", "Where the answer goes later; signed.", max_chars=callbacks.MAX_URL_CHARS),
+    text("callback", "The same, as Deepgram's clients ask.", max_chars=callbacks.MAX_URL_CHARS),
+    one_of("callback_method", "How it is sent.", ("post", "put"), "post"),
+    text("webhook_url", "The same, as Waves clients ask.", max_chars=callbacks.MAX_URL_CHARS),
+    one_of("webhook_method", "How it is sent.", callbacks.METHODS, "post"),
+    text("webhook_extra", 'Comes back in `webhook_extra`: "key:value,key:value".'),
+)
 
 
 def _encoding(default: str) -> Field:
@@ -71,6 +80,7 @@ _RECORDED = (
     _rate(16_000),
     CHANNELS,
     *FINISH,
+    *CALLBACKS,
 )
 
 # POST /v1/listen: what Smallest and Deepgram clients send.

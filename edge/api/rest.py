@@ -79,6 +79,10 @@ _AS_JSON = f"{_KEY} -H 'Content-Type: application/json'"
 _SAY = '-d \'{"text": "Hello there."}\''
 
 
+def _now_or_later(name: str) -> Json:
+    return {"anyOf": [reference(name), reference("Accepted")]}
+
+
 def _health() -> list[Operation]:
     group = (Group.OPERATIONS,)
     sick = ((503, reference("Health")),)
@@ -117,8 +121,13 @@ def _self_host() -> list[Operation]:
         Operation(
             "POST", "/v1/listen", both, "A recording to text",
             curl=f"$URL/v1/listen {_KEY} -F audio=@recording.wav -F timestamps=true",
-            fields=listening.LISTEN, body=Body.RECORDING, answers=((JSON, reference("Listened")),),
+            fields=listening.LISTEN, body=Body.RECORDING, answers=((JSON, _now_or_later("Listened")),),
             errors=_LISTEN_ERRORS,
+        ),
+        Operation(
+            "GET", "/v1/listen/jobs/{id}", both[:1], "What became of a recognition with `callback_url`",
+            curl=f"$URL/v1/listen/jobs/$JOB {_KEY}", answers=((JSON, reference("Job")),),
+            errors=(401, 403, 404, 503, 504),
         ),
         Operation(
             "POST", "/v1/speak", both, "A text to speech", curl=f"$URL/v1/speak {_AS_JSON} {_SAY} -o hello.wav",
@@ -170,7 +179,7 @@ def _openai() -> list[Operation]:
 
 def _waves(prefix: str) -> list[Operation]:
     group = (Group.WAVES,)
-    heard = ((JSON, reference("WavesTranscript")),)
+    heard = ((JSON, _now_or_later("WavesTranscript")),)
     url = f"$URL{prefix}"
 
     def listen(path: str, fields: tuple[Field, ...], curl: str = "") -> Operation:

@@ -15,7 +15,7 @@ from edge.api.frames import Message
 from edge.api.rest import OPERATIONS
 from edge.api.sockets import CLOSE_CODES, SOCKETS, Socket
 from edge.app import build_app
-from edge.dialects import deepgram, deepgram_speak, openai, smallest, smallest_speak, waves
+from edge.dialects import callbacks, deepgram, deepgram_speak, openai, smallest, smallest_speak, waves
 from edge.dialects.deepgram_stream import DeepgramListen
 from edge.dialects.openai_realtime import RealtimeTranscription
 from edge.dialects.smallest_speak import WavesSpeak
@@ -61,6 +61,7 @@ class Asked(Mapping[str, Any]):
 
 
 def listened(fields: Asked) -> None:
+    callbacks.asked(fields)
     options = deepgram.listen_options(fields)
     result = transcript(options)
     smallest.transcript(result, fields)
@@ -68,6 +69,7 @@ def listened(fields: Asked) -> None:
 
 
 def waves_listened(fields: Asked) -> None:
+    callbacks.asked(fields)
     waves.transcript(transcript(waves.listen_options(fields)), fields)
 
 
@@ -86,10 +88,11 @@ def spoken(fields: Asked) -> None:
 
 
 BOTH_OUTPUTS: tuple[dict[str, Any], ...] = ({}, {"encoding": "mp3"}, {"output_format": "mp3"}, {"voice": "a"})
+LATER: tuple[dict[str, Any], ...] = ({"callback": "http://a"}, {"webhook_url": "http://a"})
 READERS: list[tuple[str, tuple[Field, ...], tuple[Callable[[Asked], object], ...], tuple[dict[str, Any], ...]]] = [
-    ("listen", listening.LISTEN, (listened,), ({}, {"utterances": "true", "paragraphs": "true"})),
-    ("waves listen", listening.WAVES_LISTEN, (waves_listened,), ({},)),
-    ("waves stt", listening.WAVES_STT, (waves.stt_options, waves_listened), ({"model": "pulse", "language": "en"},)),
+    ("listen", listening.LISTEN, (listened,), ({}, {"utterances": "true", "paragraphs": "true"}, *LATER)),
+    ("waves listen", listening.WAVES_LISTEN, (waves_listened,), ({}, *LATER)),
+    ("waves stt", listening.WAVES_STT, (waves.stt_options, waves_listened), tuple({"model": "pulse", "language": "en", **one} for one in ({}, *LATER))),
     (
         "transcriptions",
         listening.TRANSCRIPTIONS,
