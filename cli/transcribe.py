@@ -13,10 +13,10 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from cli import subtitles
 from cli.fail import Trouble
-from cli.subtitles import Word
 from cli.target import KeyOption, StateOption, Target, UrlOption, check, explained, find
+from common import subtitles
+from common.subtitles import Word
 
 # Long recordings take a while, and a queue may stand before them.
 TIMEOUT = httpx.Timeout(10, read=1800, write=300)

@@ -20,6 +20,7 @@ from common.pb.voxmesh.asr.v1 import (
     Word,
 )
 from common.pb.voxmesh.audio.v1 import Encoding
+from common.subtitles import LINE_CHARS
 from edge.dialects import captions, deepgram, openai, smallest, waves
 from edge.dialects.deepgram_speak import DeepgramSpeak
 from edge.dialects.deepgram_stream import DeepgramListen
@@ -125,7 +126,7 @@ def test_waves_says_what_it_cannot_do() -> None:
 def test_captions_break_at_sentences_pauses_and_width() -> None:
     long = result("word " * 60)
     cues = captions.srt([long]).split("\n\n")
-    assert all(len(cue.splitlines()[2]) <= captions.MAX_CHARS for cue in cues)
+    assert all(len(cue.splitlines()[2]) <= LINE_CHARS for cue in cues)
     assert cues[1].startswith("2\n")
     assert captions.vtt([result("a < b & c")]).endswith("a &lt; b &amp; c\n")
     assert captions.srt([]) == ""

@@ -1,6 +1,6 @@
 """Cues, SRT and WebVTT."""
 
-from cli.subtitles import CUE_CHARS, CUE_S, LINE_CHARS, Cue, Word, cues, srt, vtt
+from common.subtitles import CUE_CHARS, CUE_S, LINE_CHARS, Cue, Word, cues, srt, vtt
 
 
 def words(text: str, *, start_s: float = 0.0, each_s: float = 0.3) -> list[Word]:
