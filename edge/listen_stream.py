@@ -72,6 +72,10 @@ class ListenConnection:
         self._relays: asyncio.Queue[Relay | None] = asyncio.Queue()
         self._relay: Relay | None = None
         self._ended = False
+        self._now = asyncio.get_running_loop().time
+        self._over = asyncio.Event()  # the client is done
+        self._waiting_since: float | None = None  # for the client; None while its last frame is being served
+        self._told_at = 0.0  # when the recogniser was last heard of
         self._offset_ms = 0  # where the present recogniser stream begins
         self._audio_ms_before = 0  # of decoders that were replaced
 
@@ -90,7 +94,8 @@ class ListenConnection:
                 await self._send(message)
             async with asyncio.TaskGroup() as group:
                 reader = group.create_task(self._read(), name="listen read")
-                group.create_task(self._write(reader), name="listen write")
+                watch = group.create_task(self._watch(), name="listen watch")
+                group.create_task(self._write(reader, watch), name="listen write")
         except BaseExceptionGroup as caught:
             error = first_error(caught)
         except VoxmeshError as caught:
@@ -110,12 +115,10 @@ class ListenConnection:
         await close_socket(socket, error.ws_close, reason)
 
     async def _read(self) -> None:
-        idle_s = self._protocol.idle_s or self._mesh.settings.listen_idle_s
         while True:
-            try:
-                frame = await self._socket.receive(timeout=None if self._ended else idle_s)
-            except TimeoutError:
-                raise _Idle(f"no audio or message for {idle_s:g} s") from None
+            self._waiting_since = self._now()
+            frame = await self._socket.receive()
+            self._waiting_since = None
             if frame.type == WSMsgType.BINARY:
                 actions = self._protocol.binary(frame.data)
             elif frame.type == WSMsgType.TEXT:
@@ -152,6 +155,8 @@ class ListenConnection:
         if self._ended:
             return
         self._ended = True
+        self._told_at = self._now()
+        self._over.set()
         rest = await asyncio.to_thread(self._decoder.finish)
         self._protocol.ending()
         relay = self._current()
@@ -196,47 +201,47 @@ class ListenConnection:
             max_ms=self._admission.limits.max_audio_ms,
         )
 
-    async def _write(self, reader: "asyncio.Task[None]") -> None:
+    async def _watch(self) -> None:
+        """Ends the connection when the client falls silent or, after its end, the recogniser does.
+
+        One clock for all frames: a timeout around every one of them would cost more than the frame.
+        """
+        idle_s = self._protocol.idle_s or self._mesh.settings.listen_idle_s
+        while not self._ended:
+            since = self._waiting_since
+            left_s = idle_s if since is None else idle_s - (self._now() - since)
+            if left_s <= 0:
+                raise _Idle(f"no audio or message for {idle_s:g} s")
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._over.wait(), left_s)
+        last_words_s = self._mesh.settings.last_words_s
+        while (left_s := last_words_s - (self._now() - self._told_at)) > 0:  # noqa: ASYNC110
+            await asyncio.sleep(left_s)
+        raise Unavailable("the recogniser did not finish in time")
+
+    async def _write(self, *helpers: "asyncio.Task[None]") -> None:
         async for response in self._events():
+            self._told_at = self._now()
             for message in self._protocol.event(self._finisher.event(response)):
                 await self._send(message)
-        # The summary was the last word: the socket closes, which also ends the reader.
+        # The summary was the last word: the socket closes, and with it the rest.
         self._admission.finished = True
         await close_socket(self._socket, WSCloseCode.OK, "")
-        reader.cancel()
+        for helper in helpers:
+            helper.cancel()
 
     async def _events(self) -> AsyncIterator[RecognizeResponse]:
         relay = await self._relays.get()
         while relay is not None:
             following: Relay | None = None
             async with aclosing(relay.events()) as events:
-                async for event in self._in_time(events):
+                async for event in events:
                     if event.summary is not None:
                         following = await self._relays.get()
                         if following is not None:
                             break  # only the last stream's summary is the client's
                     yield event
             relay = following
-
-    async def _in_time(self, events: AsyncIterator[RecognizeResponse]) -> AsyncIterator[RecognizeResponse]:
-        """The events; once the client is done, each has to come within the time for last words."""
-        while True:
-            waiting = asyncio.ensure_future(anext(events, None))
-            try:
-                while not waiting.done():
-                    limit_s = self._mesh.settings.last_words_s
-                    ended = self._ended
-                    await asyncio.wait({waiting}, timeout=limit_s)
-                    if not waiting.done() and ended:
-                        raise Unavailable("the recogniser did not finish in time")
-                event = waiting.result()
-            finally:
-                if not waiting.done():
-                    waiting.cancel()
-                    await asyncio.wait({waiting})
-            if event is None:
-                return
-            yield event
 
     async def _send(self, message: dict[str, object]) -> None:
         await send_json(self._socket, message, self._mesh.settings.slow_client_s)

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
+from typing import cast
 
 from common import logs, metrics
 from common.audio import BYTES_PER_MS, BYTES_PER_SAMPLE
@@ -23,6 +24,7 @@ RECOVERY_DEADLINE_S = 15.0
 # Audio that ends this many workers ends the stream before it ends them all.
 MAX_LOSSES_AT_ONE_PLACE = 3
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.02, 1.0
+_AUDIO_TAG = bytes(RecognizeRequest(audio=b"x"))[:1]
 
 
 @dataclass(slots=True)
@@ -173,11 +175,7 @@ class Relay:
                 self._cursor += 1
                 self._sent_to = item.end
                 self._room.set()
-                yield (
-                    RecognizeRequest(flush=Flush())
-                    if item.data is None
-                    else RecognizeRequest(audio=item.data)
-                )
+                yield RecognizeRequest(flush=Flush()) if item.data is None else _audio_request(item.data)
             elif self._ended:
                 return
             else:
@@ -253,6 +251,17 @@ class Relay:
                 item.start = max(item.start, cut)
             self._cursor = max(self._cursor - (gone - len(kept)), 0)
             self._log[:gone] = kept
+
+
+def _audio_request(pcm: bytes) -> RecognizeRequest:
+    """`RecognizeRequest(audio=pcm)` as it travels: bytes already, since this is written for every chunk."""
+    size = bytearray()
+    left = len(pcm)
+    while left > 0x7F:
+        size.append(left & 0x7F | 0x80)
+        left >>= 7
+    size.append(left)
+    return cast(RecognizeRequest, b"".join((_AUDIO_TAG, size, pcm)))
 
 
 def _plain(error: VoxmeshError) -> VoxmeshError:
