@@ -1,5 +1,6 @@
 """POST: a recording in, a transcript out. The thin shell around every dialect's pure functions."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -74,7 +75,10 @@ def listen_handler(dialect: ListenDialect) -> Handler:
             headers = {**admission.rate_headers(), "dg-request-id": request[REQUEST_ID]}
 
             async def work() -> Rendered:
-                return dialect.render(await recognise(mesh, request, upload, options, admission), fields)
+                result = await recognise(mesh, request, upload, options, admission)
+                if not options.finish.search:
+                    return dialect.render(result, fields)
+                return await asyncio.to_thread(dialect.render, result, fields)
 
             callback = callbacks.asked(fields)
             if callback is None:
@@ -126,4 +130,6 @@ async def recognise(
     )
     admission.audio_ms = result.duration_ms
     admission.used = options.features
-    return finish_transcript(result, options.finish)
+    if not options.finish.changes:
+        return result
+    return await asyncio.to_thread(finish_transcript, result, options.finish)

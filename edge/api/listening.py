@@ -3,7 +3,7 @@
 from common.codec.decode import MAX_RATE_HZ, MIN_RATE_HZ
 from edge.api.fields import Field, decimal, flag, one_of, text, texts, unused, whole
 from edge.dialects import callbacks, deepgram, openai, smallest, twilio, waves
-from edge.finish.options import MAX_TERMS, REDACT
+from edge.finish.options import MAX_PHRASES, MAX_TERMS, REDACT
 from edge.formats import INPUT_ENCODINGS, MAX_CHANNELS
 
 _LANGUAGE_PATTERN = "^(multi(-.+)?|auto|[a-zA-Z]{2,3}(-[a-zA-Z0-9]{2,8})*)$"
@@ -37,7 +37,7 @@ FINISH = (
     flag("redact_pii", "Redact phone numbers, e-mail addresses and the like."),
     flag("redact_pci", "Redact card numbers, their codes and dates."),
     texts("replace", '"phrase:replacement"; several with commas.', max_items=MAX_TERMS),
-    texts("search", "Phrases to find; Deepgram's answer lists the hits.", max_items=MAX_TERMS),
+    texts("search", "Phrases to find; Deepgram's answer lists the hits.", max_items=MAX_PHRASES),
     Field("numerals", "Write numbers as digits.", {"enum": ["auto", "true", "false"], "default": "auto"}),
     flag("itn_normalize", "Write numbers as digits."),
     flag("smart_format", "Write numbers as digits."),

@@ -6,6 +6,7 @@ from common.errors import InvalidArgument
 from edge.values import Fields, boolean, strings
 
 MAX_TERMS = 100
+MAX_PHRASES = 25
 _PCI, _PII, _NUMBERS = "pci", "pii", "numbers"
 # Deepgram's names of groups and of single kinds.
 REDACT = {
@@ -67,7 +68,7 @@ def finish_options(fields: Fields) -> Finish:
     return Finish(
         redact=frozenset(kind for group in groups for kind in _GROUPS.get(group, (group,))),
         replace=_pairs(fields),
-        search=tuple(strings(fields, "search", max_items=MAX_TERMS)),
+        search=tuple(strings(fields, "search", max_items=MAX_PHRASES)),
         numerals=numerals
         or boolean(fields, "itn_normalize", False)
         or boolean(fields, "smart_format", False),

@@ -31,8 +31,12 @@ def search(words: Sequence[Word], phrases: Sequence[str]) -> list[Json]:
         wanted = " ".join(bare(part).casefold() for part in phrase.split())
         length = len(phrase.split())
         hits: list[Json] = []
+        matcher = SequenceMatcher(None, b=wanted, autojunk=False)
+        known: dict[str, float] = {}  # a long recording says the same words many times
         for first in range(len(said) - length + 1):
-            likeness = SequenceMatcher(None, wanted, " ".join(said[first : first + length])).ratio()
+            window = " ".join(said[first : first + length])
+            if (likeness := known.get(window, -1.0)) < 0:
+                likeness = known[window] = _likeness(matcher, window)
             if likeness >= MIN_LIKENESS:
                 held = words[first : first + length]
                 hits.append(
@@ -46,3 +50,11 @@ def search(words: Sequence[Word], phrases: Sequence[str]) -> list[Json]:
         hits.sort(key=lambda hit: -float(hit["confidence"]))
         found.append({"query": phrase, "hits": hits[:MAX_HITS]})
     return found
+
+
+def _likeness(matcher: "SequenceMatcher[str]", text: str) -> float:
+    matcher.set_seq1(text)
+    # Both are upper bounds, and much cheaper.
+    if matcher.real_quick_ratio() < MIN_LIKENESS or matcher.quick_ratio() < MIN_LIKENESS:
+        return 0.0
+    return matcher.ratio()
