@@ -17,7 +17,7 @@ from edge.keys import accepted_protocol
 from edge.mesh import MESH, REQUEST_ID, Handler, Mesh
 from edge.relay import Relay
 from edge.requests import Action, Audio, End, Flush, ListenProtocol, Reconfigure, Reply
-from edge.sockets import close_socket, first_error, open_socket, require_upgrade, send_json
+from edge.sockets import close_socket, first_error, open_socket, receive, require_upgrade, send_json
 
 log = logs.get_logger()
 
@@ -117,7 +117,7 @@ class ListenConnection:
     async def _read(self) -> None:
         while True:
             self._waiting_since = self._now()
-            frame = await self._socket.receive()
+            frame = await receive(self._socket)
             self._waiting_since = None
             if frame.type == WSMsgType.BINARY:
                 actions = self._protocol.binary(frame.data)
@@ -212,8 +212,10 @@ class ListenConnection:
             left_s = idle_s if since is None else idle_s - (self._now() - since)
             if left_s <= 0:
                 raise _Idle(f"no audio or message for {idle_s:g} s")
+            # Not wait_for: before Python 3.12 it forgets that it was cancelled when what it waits for has come.
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._over.wait(), left_s)
+                async with asyncio.timeout(left_s):
+                    await self._over.wait()
         last_words_s = self._mesh.settings.last_words_s
         while (left_s := last_words_s - (self._now() - self._told_at)) > 0:  # noqa: ASYNC110
             await asyncio.sleep(left_s)

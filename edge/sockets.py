@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import Awaitable
 from contextlib import suppress
 
-from aiohttp import hdrs, web
+from aiohttp import WSMessage, hdrs, web
+from aiohttp.http import WS_CLOSED_MESSAGE
 
 from common import logs
 from common.errors import Cancelled, Internal, VoxmeshError
@@ -40,6 +41,14 @@ def require_upgrade(request: web.Request) -> None:
     """Raises HTTPUpgradeRequired (426) for a plain GET, before anything is reserved for it."""
     if request.headers.get(hdrs.UPGRADE, "").lower() != "websocket":
         raise web.HTTPUpgradeRequired(headers={hdrs.UPGRADE: "websocket"})
+
+
+async def receive(socket: web.WebSocketResponse, timeout_s: float | None = None) -> WSMessage:
+    """The next frame; a connection that breaks while a ping is answered is closed. Raises TimeoutError."""
+    try:
+        return await socket.receive(timeout=timeout_s)
+    except ConnectionError:
+        return WS_CLOSED_MESSAGE
 
 
 async def send_json(socket: web.WebSocketResponse, message: Json, timeout_s: float) -> None:

@@ -13,7 +13,15 @@ from common.pb.voxmesh.license.v1 import Kind
 from edge.admission import Admission
 from edge.keys import accepted_protocol
 from edge.mesh import MESH, REQUEST_ID, Handler, Mesh
-from edge.sockets import close_socket, first_error, open_socket, require_upgrade, send_bytes, send_json
+from edge.sockets import (
+    close_socket,
+    first_error,
+    open_socket,
+    receive,
+    require_upgrade,
+    send_bytes,
+    send_json,
+)
 from edge.speak import counted
 from edge.speech import Speech
 from edge.turns import (
@@ -111,7 +119,7 @@ class SpeakConnection:
         idle_s = self._protocol.idle_s or self._mesh.settings.speak_idle_s
         while True:
             try:
-                frame = await self._socket.receive(timeout=idle_s)
+                frame = await receive(self._socket, idle_s)
             except TimeoutError:
                 if any(context.busy for context in self._contexts.values()):
                     continue  # listening to a long answer is not idling

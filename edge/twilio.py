@@ -25,7 +25,7 @@ from edge.keys import accepted_protocol
 from edge.listen import fields_of
 from edge.listen_stream import ListenConnection
 from edge.mesh import MESH, REQUEST_ID, Mesh
-from edge.sockets import close_socket, open_socket, require_upgrade, send_json
+from edge.sockets import close_socket, open_socket, receive, require_upgrade, send_json
 
 DIALECT = "twilio"
 START_WITHIN_S = 10.0
@@ -86,7 +86,7 @@ async def _stranger(
 
 async def _until_start(socket: web.WebSocketResponse, protocol: TwilioListen) -> None:
     for _ in range(MAX_MESSAGES_BEFORE_START):
-        frame = await socket.receive()
+        frame = await receive(socket)
         if frame.type != WSMsgType.TEXT:
             raise (
                 Cancelled("the client is gone")
