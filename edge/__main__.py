@@ -1,6 +1,7 @@
 """`python -m edge`: serves HTTP and WebSocket on PORT (7100)."""
 
 import asyncio
+import gc
 import signal
 import sys
 
@@ -20,6 +21,7 @@ log = logs.get_logger()
 # Long enough for whoever routes to us to see that we are going.
 DRAIN_NOTICE_S = 1.5
 _POLL_S = 0.2
+_GC_THRESHOLDS = (50_000, 20, 50)
 
 
 async def serve(settings: EdgeSettings) -> None:
@@ -38,6 +40,9 @@ async def serve(settings: EdgeSettings) -> None:
         port = error.port if isinstance(error, PortTaken) else settings.port
         print(f"✗ edge cannot start: port {port} is in use", file=sys.stderr)
         raise SystemExit(1) from None
+    # What is there now stays; looking through it again and again would make every stream wait.
+    gc.freeze()
+    gc.set_threshold(*_GC_THRESHOLDS)
     announce(f"✓ API server listening on port {settings.port}")
     stop = asyncio.Event()
     for signum in (signal.SIGTERM, signal.SIGINT):

@@ -171,16 +171,28 @@ class Relay:
             await self._news.wait()
         while attempt == self._attempt:
             if self._cursor < len(self._log):
-                item = self._log[self._cursor]
-                self._cursor += 1
-                self._sent_to = item.end
-                self._room.set()
-                yield RecognizeRequest(flush=Flush()) if item.data is None else _audio_request(item.data)
+                yield self._next_request()
             elif self._ended:
                 return
             else:
                 self._news.clear()
                 await self._news.wait()
+
+    def _next_request(self) -> RecognizeRequest:
+        """A flush, or the audio up to the next one: what piled up goes in one message, which helps to catch up."""
+        item = self._log[self._cursor]
+        self._cursor += 1
+        pieces, size = [item.data or b""], len(item.data or b"")
+        while item.data is not None and self._cursor < len(self._log):
+            following = self._log[self._cursor]
+            if following.data is None or size + len(following.data) > MAX_MESSAGE_BYTES:
+                break
+            pieces.append(following.data)
+            size += len(following.data)
+            self._cursor += 1
+        self._sent_to = item.start + size
+        self._room.set()
+        return RecognizeRequest(flush=Flush()) if item.data is None else _audio_request(pieces, size)
 
     def _note(self, response: RecognizeResponse) -> RecognizeResponse | None:
         """Keeps the books; None for what a second worker repeats."""
@@ -253,15 +265,14 @@ class Relay:
             self._log[:gone] = kept
 
 
-def _audio_request(pcm: bytes) -> RecognizeRequest:
-    """`RecognizeRequest(audio=pcm)` as it travels: bytes already, since this is written for every chunk."""
-    size = bytearray()
-    left = len(pcm)
-    while left > 0x7F:
-        size.append(left & 0x7F | 0x80)
-        left >>= 7
-    size.append(left)
-    return cast(RecognizeRequest, b"".join((_AUDIO_TAG, size, pcm)))
+def _audio_request(pieces: list[bytes], size: int) -> RecognizeRequest:
+    """`RecognizeRequest(audio=...)` as it travels: bytes already, since this is made for every chunk."""
+    length = bytearray()
+    while size > 0x7F:
+        length.append(size & 0x7F | 0x80)
+        size >>= 7
+    length.append(size)
+    return cast(RecognizeRequest, b"".join((_AUDIO_TAG, length, *pieces)))
 
 
 def _plain(error: VoxmeshError) -> VoxmeshError:
