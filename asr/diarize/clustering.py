@@ -5,6 +5,8 @@ hierarchical clustering methods", 1984), cut where two groups are less alike tha
 too small to be a speaker (laughter, two voices at once) are dissolved into the others.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
@@ -14,23 +16,22 @@ Labels = npt.NDArray[np.intp]
 # Cosine of two windows of 1.6 s: on 181 recordings of one speaker each, 2 % of pairs within a recording lie below
 # it and 2 % of pairs of different speakers above; the means of a few windows part at the same place.
 SAME_VOICE = 0.6
-# Fewer windows are no speaker of their own where the number of speakers is not given.
-MIN_WINDOWS = 3
+# One window alone may be laughter, or two people at once: where the number is not given, it is no speaker.
+MIN_WINDOWS = 2
+# In long recordings such windows find others like them by chance, so a speaker takes at least one window in so many.
+MIN_SHARE = 50
 # Windows that are clustered; more are assigned to the nearest group. Bounds time (0.5 s) and memory.
 MAX_CLUSTERED = 800
 REFINEMENTS = 5
 
 
-def cluster(
-    embeddings: Floats, num_speakers: int = 0, *, same: float = SAME_VOICE, smallest: int = MIN_WINDOWS
-) -> Labels:
+def cluster(embeddings: Floats, num_speakers: int = 0, *, same: float = SAME_VOICE) -> Labels:
     """Groups unit vectors by voice.
 
     Args:
         embeddings: [n, d], in the order of the recording.
         num_speakers: how many voices there are; 0 estimates it. With fewer windows than that, one each.
         same: mean cosine from which two groups are one voice.
-        smallest: windows that make a speaker when the number is estimated.
 
     Returns:
         [n], group numbers from 0 without gaps.
@@ -41,12 +42,32 @@ def cluster(
     chosen = np.unique(np.linspace(0, n - 1, min(n, MAX_CLUSTERED)).astype(np.intp))
     sample = embeddings[chosen]
     merges = average_link(sample @ sample.T)
+    smallest = max(MIN_WINDOWS, len(sample) // MIN_SHARE)
     if num_speakers:
         labels = _cut_into(merges, num_speakers, same, smallest)
     else:
         labels = _cut(merges, sum(likeness >= same for _, _, likeness in merges))
         labels = _keep(labels, max(int((np.bincount(labels) >= smallest).sum()), 1))
     return _assign(embeddings, chosen, labels)
+
+
+def tell_apart(embeddings: Floats, reliable: Sequence[bool], num_speakers: int = 0) -> list[int]:
+    """The voice of each window, from 0: reliable ones are grouped, the others go to the nearest group.
+
+    Args:
+        embeddings: [n, d] unit vectors, n at least 1.
+        reliable: [n], whether the window is long enough to tell a voice by; where none is, all are.
+        num_speakers: how many voices there are; 0 estimates it.
+    """
+    firm = np.array(reliable)
+    if not firm.any():
+        firm[:] = True
+    voices = np.empty(len(embeddings), np.intp)
+    voices[firm] = cluster(embeddings[firm], num_speakers)
+    if not firm.all():
+        middles = _middles(embeddings[firm], voices[firm], int(voices[firm].max()) + 1)
+        voices[~firm] = (embeddings[~firm] @ middles.T).argmax(axis=1)
+    return [int(voice) for voice in voices]
 
 
 def average_link(similarity: Floats) -> list[tuple[int, int, float]]:
@@ -125,12 +146,17 @@ def _assign(embeddings: Floats, chosen: Labels, labels: Labels) -> Labels:
     result = np.full(len(embeddings), -1, np.intp)
     result[chosen] = labels
     for _ in range(REFINEMENTS):
-        sums = np.stack([embeddings[result == group].sum(axis=0) for group in range(count)])
-        middles = sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-9)
-        nearest = (embeddings @ middles.T).argmax(axis=1)
+        nearest = (embeddings @ _middles(embeddings, result, count).T).argmax(axis=1)
         if (nearest == result).all() or len(np.unique(nearest)) < count:
             break
         result = nearest
     if (result < 0).any():
         result = nearest
     return np.unique(result, return_inverse=True)[1]
+
+
+def _middles(embeddings: Floats, groups: Labels, count: int) -> Floats:
+    """Unit vectors [count, d] in the middle of each group."""
+    sums = np.stack([embeddings[groups == group].sum(axis=0) for group in range(count)])
+    result: Floats = sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-9)
+    return result

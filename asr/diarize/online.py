@@ -1,127 +1,98 @@
-"""Voices of a live stream, told apart as they come. Pure numpy.
+"""Voices of a live stream. Pure numpy.
 
-What was said about a window once is not taken back after its words went out: a voice that turns out to be another
-one only changes what is said from then on.
+At each final, everything heard so far is told apart anew, and every group takes the name that most of its windows had
+before. So hindsight is used for what comes, while a final that went out keeps its speakers.
 """
 
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from asr.diarize.clustering import SAME_VOICE, Floats
+from asr.diarize.clustering import Floats, tell_apart
+from asr.diarize.windows import Window
 
-# Between this and SAME_VOICE a window goes to the nearest voice, which learns nothing from it; only below may it
-# belong to a new one (5 % of windows of different speakers, and 1 % of the same, lie on the wrong side).
-OTHER_VOICE = 0.56
-# Windows alike that make a new voice; one alone may be laughter, or two people at once.
-NEW_VOICE_WINDOWS = 2
-# Within a region of speech another voice must be this much nearer to take over.
-LEAD = 0.05
-MAX_WAITING = 16
-# Windows that count in the middle of a voice: it follows a voice that changes, and is never too set to.
-MEMORY_WINDOWS = 200
-
-
-@dataclass(slots=True)
-class _Voice:
-    mean: Floats  # [d], not of unit length: its product with a window is their mean cosine
-    count: int = 1
-
-    def add(self, embedding: Floats) -> None:
-        self.count = min(self.count + 1, MEMORY_WINDOWS)
-        self.mean += (embedding - self.mean) * np.float32(1 / self.count)
+# Windows remembered, about four minutes of speech; of the older half every second one is let go when it is full.
+# Bounds the work per final (50 ms).
+MEMORY_WINDOWS = 300
 
 
 @dataclass(slots=True, eq=False)
 class Heard:
-    """A window whose voice may still change: it belongs to `voice`, or is waiting to make a new one."""
+    """A window without its audio. `voice` is -1 until it was compared with the others, and stays once `said`."""
 
-    embedding: Floats
-    voice: int
+    window: Window
+    embedding: Floats  # [d], of unit length
+    voice: int = -1
+    said: bool = False
+
+
+@dataclass(slots=True)
+class _Grouped:
+    """A window's name by hindsight, which may differ from what was said."""
+
+    heard: Heard
+    name: int = -1
 
 
 class OnlineVoices:
-    """Gives every window a voice, the nearest one at first; `settle` makes what was given so far final."""
+    """Call `hear` for each window, then `look`, the function it returns (in any thread), and `take` with the result."""
 
-    def __init__(self, num_speakers: int = 0, *, same: float = SAME_VOICE, most: int = 32) -> None:
-        self._most, self._same = num_speakers or most, same
-        self._voices: list[_Voice] = []
-        self._alias: list[int] = []  # the voice each number stands for: itself, or an earlier one
-        self._waiting: list[Heard] = []  # windows unlike any voice so far
-        self._last: tuple[int, int] = (-1, -1)  # region and voice of the last window
-
-    def hear(self, embedding: Floats, region: int, reliable: bool) -> Heard:
-        """The next window.
-
-        Args:
-            embedding: [d], of unit length.
-            region: stretch of speech without a pause that it lies in.
-            reliable: long enough to make or move a voice.
-        """
-        if not self._voices:
-            if reliable:
-                self._voices.append(_Voice(embedding.copy()))
-                self._alias.append(0)
-                self._last = (region, 0)
-            return Heard(embedding, 0)
-        likeness = self._likeness(embedding)
-        voice = int(likeness.argmax())
-        if region == self._last[0] and likeness[voice] < likeness[self._last[1]] + LEAD:
-            voice = self._last[1]
-        heard = Heard(embedding, voice)
-        if likeness[voice] >= self._same:
-            if reliable:
-                self._voices[voice].add(embedding)
-                self._merge(voice)
-                heard.voice = self._alias[voice]
-        elif reliable and likeness[voice] < OTHER_VOICE and self._active < self._most:
-            self._wait(heard)
-        self._last = (region, heard.voice)
-        return heard
-
-    def settle(self, said: Collection[Heard]) -> None:
-        """The words of these windows went out: they keep their voice, yet may still tell of a new one."""
-        self._waiting = [
-            Heard(one.embedding, one.voice) if one in said else one for one in self._waiting[-MAX_WAITING:]
-        ]
+    def __init__(self, num_speakers: int = 0) -> None:
+        self._most = num_speakers
+        self._entries: list[_Grouped] = []
+        self._compared = 0  # entries that the last look knew
+        self._names = 0  # given out so far
 
     @property
-    def _active(self) -> int:
-        return len(set(self._alias))
+    def heard(self) -> list[Heard]:
+        """The windows remembered, in the order of the audio."""
+        return [entry.heard for entry in self._entries]
 
-    def _likeness(self, embedding: Floats) -> Floats:
-        """Mean cosine with each voice, [voices]; that of a voice that became another is -1."""
-        result = np.array([voice.mean @ embedding for voice in self._voices], np.float32)
-        result[[alias != number for number, alias in enumerate(self._alias)]] = -1.0
-        return result
+    @property
+    def fresh(self) -> bool:
+        """Windows came since the last look."""
+        return self._compared < len(self._entries)
 
-    def _wait(self, heard: Heard) -> None:
-        """Looks for windows like this one that no voice would have; together they are a new voice."""
-        alike = [one for one in self._waiting if float(one.embedding @ heard.embedding) >= self._same]
-        if len(alike) + 1 < NEW_VOICE_WINDOWS:
-            self._waiting.append(heard)
-            return
-        number = len(self._voices)
-        voice = _Voice(heard.embedding.copy())
-        for one in alike:
-            voice.add(one.embedding)
-            one.voice = number
-        heard.voice = number
-        self._voices.append(voice)
-        self._alias.append(number)
-        self._waiting = [one for one in self._waiting if one not in alike]
+    def hear(self, window: Window, embedding: Floats) -> None:
+        """The next window."""
+        self._entries.append(_Grouped(Heard(window, embedding)))
 
-    def _merge(self, voice: int) -> None:
-        """Two voices that grew alike are one from now on, under the earlier number."""
-        for other in range(len(self._voices)):
-            if other == voice or self._alias[other] != other:
-                continue
-            if float(self._voices[other].mean @ self._voices[voice].mean) >= self._same:
-                first, second = sorted((other, voice))
-                into, gone = self._voices[first], self._voices[second]
-                total = into.count + gone.count
-                into.mean += (gone.mean - into.mean) * np.float32(gone.count / total)
-                into.count = min(total, MEMORY_WINDOWS)
-                self._alias = [first if alias == second else alias for alias in self._alias]
-                return
+    def look(self) -> tuple[Floats, list[bool], int]:
+        """What `regroup` needs: embeddings [n, d], which of them are reliable, the most voices (0 is any number)."""
+        entries = self._entries
+        embeddings = np.stack([entry.heard.embedding for entry in entries])
+        return embeddings, [entry.heard.window.reliable for entry in entries], self._most
+
+    def take(self, groups: Sequence[int]) -> None:
+        """Names the groups of the windows that `look` gave; more windows may have come since."""
+        known = self._entries[: len(groups)]
+        before = Counter(
+            (group, entry.name) for entry, group in zip(known, groups, strict=True) if entry.name >= 0
+        )
+        names: dict[int, int] = {}
+        for (group, name), _ in before.most_common():
+            if group not in names and name not in names.values():
+                names[group] = name
+        for entry, group in zip(known, groups, strict=True):
+            if group not in names:
+                names[group] = self._names
+            entry.name = names[group]
+            self._names = max(self._names, entry.name + 1)
+            if not entry.heard.said:
+                entry.heard.voice = entry.name
+        self._compared = len(groups)
+        self._forget()
+
+    def _forget(self) -> None:
+        if len(self._entries) > MEMORY_WINDOWS:
+            half = len(self._entries) // 2
+            self._compared -= half // 2
+            del self._entries[1:half:2]
+
+
+def regroup(embeddings: Floats, reliable: Sequence[bool], most: int) -> list[int]:
+    """The group of each window, of at most `most` groups; 0 is any number."""
+    groups = tell_apart(embeddings, reliable)
+    return tell_apart(embeddings, reliable, most) if 0 < most <= max(groups) else groups

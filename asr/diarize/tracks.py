@@ -4,9 +4,9 @@ import asyncio
 
 import numpy as np
 
-from asr.diarize.clustering import Floats, cluster
+from asr.diarize.clustering import Floats, tell_apart
 from asr.diarize.labels import Names, label, to_ms, turns
-from asr.diarize.online import Heard, OnlineVoices
+from asr.diarize.online import OnlineVoices, regroup
 from asr.diarize.windows import SpeechWindows, Window
 from asr.diarize.worker import Voices
 from asr.events import Transcript
@@ -16,8 +16,6 @@ SAMPLES_PER_MS = SAMPLE_RATE_HZ // 1000
 NO_AUDIO: Pcm = np.empty(0, np.float32)
 # Live: windows (0.8 s each) that may wait for their embedding; then no more audio is taken.
 MAX_WAITING = 64
-# Live: turns kept, for words that come late.
-KEPT_MS = 120_000
 
 
 class RecordingSpeakers:
@@ -47,9 +45,9 @@ class RecordingSpeakers:
         await self._settled()
         voices: list[int] = []
         if self._windows:
-            voices = await asyncio.to_thread(
-                tell_apart, self._windows, np.concatenate(self._embedded), self._num_speakers
-            )
+            reliable = [window.reliable for window in self._windows]
+            embeddings = np.concatenate(self._embedded)
+            voices = await asyncio.to_thread(tell_apart, embeddings, reliable, self._num_speakers)
         spoken = to_ms(turns(self._windows, voices), SAMPLES_PER_MS, self._offset_ms)
         names = Names()
         return [
@@ -75,13 +73,12 @@ class RecordingSpeakers:
 
 
 class LiveSpeakers:
-    """Streaming: each window gets its voice as it comes; a final keeps the speakers it went out with."""
+    """Streaming: voices are told apart anew for each final, which keeps the speakers it went out with."""
 
     def __init__(self, voices: Voices, threshold: float, num_speakers: int, offset_ms: int) -> None:
         self._voices, self._offset_ms = voices, offset_ms
         self._cutter = SpeechWindows(threshold)
         self._online = OnlineVoices(num_speakers)
-        self._heard: list[tuple[Window, Heard]] = []
         self._names = Names()
         self._waiting: list[Window] = []
         self._task: asyncio.Task[None] | None = None
@@ -106,12 +103,13 @@ class LiveSpeakers:
         if not self._cutter.covers(end):
             self.close()
         await self._settled()
-        spoken = turns([window for window, _ in self._heard], [heard.voice for _, heard in self._heard])
-        labelled = label(transcript, to_ms(spoken, SAMPLES_PER_MS, self._offset_ms), self._names)
-        self._online.settle({heard for window, heard in self._heard if window.start < end})
-        oldest = (transcript.end_ms - self._offset_ms - KEPT_MS) * SAMPLES_PER_MS
-        self._heard = [entry for entry in self._heard if entry[0].end >= oldest]
-        return labelled
+        if self._online.fresh:
+            self._online.take(await asyncio.to_thread(regroup, *self._online.look()))
+        heard = [one for one in self._online.heard if one.voice >= 0]
+        spoken = turns([one.window for one in heard], [one.voice for one in heard])
+        for one in heard:
+            one.said = one.said or one.window.start < end
+        return label(transcript, to_ms(spoken, SAMPLES_PER_MS, self._offset_ms), self._names)
 
     def cancel(self) -> None:
         """Nobody will ask for labels."""
@@ -127,8 +125,7 @@ class LiveSpeakers:
             windows, self._waiting = self._waiting, []
             embedded = await self._voices.embed([window.pcm for window in windows], live=True)
             for window, embedding in zip(windows, embedded, strict=True):
-                heard = self._online.hear(embedding, window.region, window.reliable)
-                self._heard.append((Window(window.start, window.end, window.region, NO_AUDIO), heard))
+                self._online.hear(Window(window.start, window.end, window.region, NO_AUDIO), embedding)
 
     async def _settled(self) -> None:
         if self._task is not None:
@@ -138,18 +135,3 @@ class LiveSpeakers:
 def _drop(task: asyncio.Task[None] | None) -> None:
     if task is not None and not task.cancel() and not task.cancelled():
         task.exception()  # seen: the call has failed for another reason
-
-
-def tell_apart(windows: list[Window], embeddings: Floats, num_speakers: int) -> list[int]:
-    """The voice of each window: the reliable ones are grouped, the others go to the nearest group."""
-    reliable = np.array([window.reliable for window in windows])
-    if not reliable.any():
-        reliable[:] = True
-    voices = np.empty(len(windows), np.intp)
-    voices[reliable] = cluster(embeddings[reliable], num_speakers)
-    if not reliable.all():
-        groups = range(int(voices[reliable].max()) + 1)
-        middles = np.stack([embeddings[reliable][voices[reliable] == group].mean(axis=0) for group in groups])
-        middles /= np.maximum(np.linalg.norm(middles, axis=1, keepdims=True), 1e-9)
-        voices[~reliable] = (embeddings[~reliable] @ middles.T).argmax(axis=1)
-    return [int(voice) for voice in voices]

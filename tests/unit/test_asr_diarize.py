@@ -3,10 +3,9 @@
 import numpy as np
 import pytest
 
-from asr.diarize.clustering import SAME_VOICE, Floats, cluster
+from asr.diarize.clustering import Floats, cluster, tell_apart
 from asr.diarize.labels import Names, Turn, label, turns
-from asr.diarize.online import Heard, OnlineVoices
-from asr.diarize.tracks import tell_apart
+from asr.diarize.online import MEMORY_WINDOWS, Heard, OnlineVoices, regroup
 from asr.diarize.windows import HOP_SAMPLES, WINDOW_SAMPLES, SpeechWindows, Window
 from asr.events import TimedWord, Transcript
 from asr.vad import CHUNK_SAMPLES
@@ -145,60 +144,71 @@ def test_words_without_any_turn_are_the_first_speakers() -> None:
 
 def test_short_windows_join_the_nearest_voice() -> None:
     embeddings = voices(10, 10)
-    windows = [window(i * 25_600, i * 25_600 + (8_000 if i in (9, 19) else 25_600), i) for i in range(20)]
-    assert same_partition(np.array(tell_apart(windows, embeddings, 0)), 10, 10)
+    reliable = [i not in (9, 19) for i in range(20)]
+    assert same_partition(np.array(tell_apart(embeddings, reliable)), 10, 10)
+    assert set(tell_apart(embeddings[:2], [False, False])) == {0}
 
 
-def hear(online: OnlineVoices, embeddings: Floats, region: int) -> list[Heard]:
-    return [online.hear(embedding, region, reliable=True) for embedding in embeddings]
+def hear(online: OnlineVoices, embeddings: Floats) -> list[Heard]:
+    """A final's windows, heard and said."""
+    at = len(online.heard) * 25_600
+    for index, embedding in enumerate(embeddings):
+        online.hear(window(at + index * 25_600, at + (index + 1) * 25_600, at), embedding)
+    online.take(regroup(*online.look()))
+    new = [one for one in online.heard if not one.said]
+    for one in new:
+        one.said = True
+    return new
 
 
 def test_live_voices_are_told_apart_and_found_again() -> None:
     one, two, three = np.split(voices(20, 20, 20), 3)
     online = OnlineVoices()
     script = [(one[:8], 0), (two[:5], 1), (one[8:14], 0), (three[:4], 2), (two[5:], 1), (one[14:], 0)]
-    for region, (embeddings, expected) in enumerate(script):
-        heard = hear(online, embeddings, region)
-        assert {entry.voice for entry in heard} == {expected}
-        online.settle(heard)
+    for embeddings, expected in script:
+        assert [entry.voice for entry in hear(online, embeddings)] == [expected] * len(embeddings)
 
 
 def test_what_was_said_keeps_its_speaker() -> None:
     one, two = np.split(voices(8, 8), 2)
     online = OnlineVoices()
-    first = hear(online, one, 0)
-    odd = hear(online, two[:1], 1)
+    first = hear(online, one)
+    odd = hear(online, two[:1])
     assert odd[0].voice == 0  # one window makes no voice
-    online.settle(first + odd)
-    later = hear(online, two[1:], 2)
-    assert {entry.voice for entry in later} == {1} and odd[0].voice == 0
+    later = hear(online, two[1:])
+    assert {entry.voice for entry in later} == {1}
+    assert odd[0].voice == 0 and {entry.voice for entry in first} == {0}
 
 
-def test_a_second_window_makes_the_first_one_new_too() -> None:
+def test_names_outlast_the_memory() -> None:
+    one, two = np.split(voices(900, 900), 2)
+    online = OnlineVoices()
+    for turn in range(90):
+        assert {entry.voice for entry in hear(online, (one, two)[turn % 2][turn * 10 : turn * 10 + 10])} == {
+            turn % 2
+        }
+        assert len(online.heard) <= MEMORY_WINDOWS + 10
+
+
+def test_windows_may_come_during_a_look() -> None:
     one, two = np.split(voices(8, 8), 2)
     online = OnlineVoices()
-    online.settle(hear(online, one, 0))
-    assert [entry.voice for entry in hear(online, two, 1)] == [1] * 8
+    hear(online, one)
+    groups = regroup(*online.look())
+    online.hear(window(0, 25_600, 9), two[0])
+    online.take(groups)
+    assert online.fresh and online.heard[-1].voice == -1
 
 
 def test_live_voices_are_no_more_than_asked() -> None:
     online = OnlineVoices(2)
-    for region, part in enumerate(np.split(voices(10, 10, 10), 3)):
-        heard = hear(online, part, region)
-        assert max(entry.voice for entry in heard) <= 1
-    assert {entry.voice for entry in hear(OnlineVoices(1), voices(5, 5), 0)} == {0}
+    for part in np.split(voices(10, 10, 10), 3):
+        assert max(entry.voice for entry in hear(online, part)) <= 1
+    assert {entry.voice for entry in hear(OnlineVoices(1), voices(5, 5))} == {0}
 
 
 def test_one_live_voice_stays_one() -> None:
     for seed in range(20):
         online = OnlineVoices()
-        embeddings = voices(60, likeness=0.68, seed=seed)
-        assert {entry.voice for entry in hear(online, embeddings, 0)} == {0}
-
-
-def test_two_voices_that_prove_one_go_on_as_the_earlier() -> None:
-    one, two = np.split(voices(40, 40, likeness=0.75, between=SAME_VOICE + 0.02, seed=3), 2)
-    online = OnlineVoices()
-    hear(online, one[:2], 0)
-    last = [entry.voice for entry in hear(online, np.concatenate((two, one[2:])), 1)][-10:]
-    assert set(last) == {0}
+        for part in np.split(voices(60, likeness=0.72, seed=seed), 20):
+            assert {entry.voice for entry in hear(online, part)} == {0}
