@@ -18,6 +18,7 @@ from edge.keys import KnownKeys
 from edge.listeners import add_listeners
 from edge.mesh import MESH, Mesh
 from edge.pages import add_pages
+from edge.quiet import drop_bad_requests
 from edge.routes import add_routes
 from edge.settings import EdgeSettings
 from edge.twilio import add_twilio
@@ -25,6 +26,7 @@ from edge.twilio import add_twilio
 
 async def build_app(settings: EdgeSettings) -> web.Application:
     """The application; it opens its channel to the sidecar at start and closes it at the end."""
+    drop_bad_requests()
     channel = open_channel(settings.mesh_address)
     app = web.Application(middlewares=[middleware.identify], client_max_size=settings.max_request_bytes)
     app[MESH] = Mesh(

@@ -107,7 +107,14 @@ async def read_upload(
                 await _copy(request.content.iter_chunked(_CHUNK_BYTES), upload.recording.write, pause_s)
         except VoxmeshError:
             raise
-        except (ValueError, AssertionError, RuntimeError, LookupError, HttpProcessingError, web.HTTPException):
+        except (
+            ValueError,
+            AssertionError,
+            RuntimeError,
+            LookupError,
+            HttpProcessingError,
+            web.HTTPException,
+        ):
             raise InvalidArgument("the body is not a valid " + (request.content_type or "request")) from None
         url = upload.fields.get("url")
         if url and not upload.recording.n_bytes:
