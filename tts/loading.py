@@ -1,6 +1,8 @@
 """From TTS_VOICES to an engine that serves: fetched, loaded, warmed up, with a line for whoever watches the start."""
 
+import ctypes
 import os
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -42,6 +44,7 @@ def load_engine(settings: TtsSettings, say: Announce = announce) -> TtsEngine:
     """
     device = pick_device(settings, say)
     voices = [voice for spec in settings.voice_specs for voice in _load(spec, settings, device, say)]
+    _give_back_memory()
     names = [voice.info.name for voice in voices]
     if settings.default_voice and settings.default_voice not in names:
         raise ValueError(f"DEFAULT_VOICE is none of the voices: {', '.join(names)}")
@@ -79,6 +82,13 @@ def _load(spec: str, settings: TtsSettings, device: str, say: Announce) -> list[
         voices = [load_voice(path, device, threads, dtype)]
     say(f"✓ Voice loaded: {', '.join(voice.info.name for voice in voices)} ({_megabytes(path)} MB)")
     return voices
+
+
+def _give_back_memory() -> None:
+    """Reading weights leaves the heap full of holes, hundreds of megabytes of them; glibc keeps those unless asked."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:
+        trim(0)
 
 
 def _dtype(settings: TtsSettings) -> Any:

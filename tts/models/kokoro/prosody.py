@@ -15,7 +15,14 @@ class Prosody:
     def __init__(self, weights: Weights, dtype: torch.dtype) -> None:
         layers = weights.sub("text_encoder.lstms")
         count = 1 + max(int(name[len(layers.prefix) :].split(".")[0]) for name in _under(layers))
-        self.layers = [(make_lstm(layers.sub(f"{i}")), layers.sub(f"{i + 1}.fc")) for i in range(0, count, 2)]
+        self.layers = [
+            (
+                make_lstm(layers.sub(f"{i}")),
+                layers[f"{i + 1}.fc.weight"],
+                layers[f"{i + 1}.fc.bias"],
+            )
+            for i in range(0, count, 2)
+        ]
         self.lstm = make_lstm(weights.sub("lstm"))
         projection = weights.sub("duration_proj.linear_layer")
         self.length_weight, self.length_bias = projection["weight"], projection["bias"]
@@ -35,9 +42,9 @@ class Prosody:
         Returns the frames of each phoneme [n], at least one, and what `contours` needs of the text [n, features].
         """
         lane = style.expand(len(x), -1)
-        for lstm, fc in self.layers:
+        for lstm, weight, bias in self.layers:
             x = run_lstm(lstm, torch.cat([x, lane], 1))
-            gain, offset = F.linear(style, fc["weight"], fc["bias"]).chunk(2)
+            gain, offset = F.linear(style, weight, bias).chunk(2)
             x = F.layer_norm(x, x.shape[-1:], eps=NORM_EPSILON) * (1 + gain) + offset
         features = torch.cat([x, lane], 1)
         chances = F.linear(run_lstm(self.lstm, features), self.length_weight, self.length_bias).sigmoid()
