@@ -1,6 +1,6 @@
 """What every handler needs: settings, clients of the services, the state of the mesh."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -8,7 +8,7 @@ from typing import Any
 from aiohttp import web
 
 from common.clients import AsrClient, SessionClient, TtsClient
-from common.errors import Unauthenticated
+from common.errors import InvalidArgument, Unauthenticated
 from common.pb.voxmesh.license.v1 import Kind
 from edge.activity import Activity
 from edge.admission import Admission, admit
@@ -23,6 +23,8 @@ from edge.voices import resolve_voice
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 VERSION = "0.1.0"
+# Lists travel in one gRPC message, which may have 4 MiB; a character may have four bytes.
+MAX_LIST_CHARS = 500_000
 REQUEST_ID: web.RequestKey[str] = web.RequestKey("request_id", str)
 
 
@@ -76,6 +78,7 @@ class Mesh:
 
     def fit_listen(self, options: ListenOptions) -> ListenOptions:
         """Foreign model names ("nova-3", "pulse", "whisper-1") mean: choose. Ours mean what they say."""
+        _check_size("key terms", (phrase for phrase, _ in options.keyterms))
         known = {model.name for model in self.health.models}
         return options if options.model in known else replace(options, model="")
 
@@ -92,8 +95,14 @@ class Mesh:
 
     def fit_speak(self, options: SpeakOptions) -> SpeakOptions:
         """Stock voice names of other vendors become the default voice; an unknown one is refused by the service."""
+        _check_size("pronunciations", (part for pair in options.pronunciations for part in pair))
         names = [voice.name for voice in self.health.voices]
         return replace(options, voice=resolve_voice(options.voice, names))
+
+
+def _check_size(name: str, parts: Iterable[str]) -> None:
+    if sum(map(len, parts)) > MAX_LIST_CHARS:
+        raise InvalidArgument(f"{name} must have at most {MAX_LIST_CHARS} characters together")
 
 
 MESH: web.AppKey[Mesh] = web.AppKey("mesh", Mesh)

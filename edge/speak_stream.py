@@ -164,6 +164,7 @@ class SpeakConnection:
     async def _begin(self, turn: Turn) -> None:
         try:
             options = await self._mesh.with_dictionaries(self._request, turn.options)
+            options = self._mesh.fit_speak(options)
         except VoxmeshError as error:  # the turn is lost, the socket is not
             await self._complain(error, turn)
             return
@@ -177,7 +178,7 @@ class SpeakConnection:
             )
         speech = Speech(
             self._mesh.tts,
-            self._mesh.fit_speak(options),
+            options,
             max_chars=self._mesh.settings.max_text_chars,
             metadata=(("x-request-id", self._request_id),),
         )

@@ -1,8 +1,6 @@
 """The descriptions over HTTP, and the examples of the page as a reader would paste them."""
 
 import asyncio
-import io
-import json
 import os
 import shutil
 import subprocess
@@ -57,30 +55,6 @@ async def test_a_socket_needs_an_upgrade(edge: Edge) -> None:
         async with edge.http.get(path, headers=KEY) as answer:
             assert (answer.status, answer.headers["Upgrade"]) == (426, "websocket")
     assert not edge.sessions.opened
-
-
-async def test_text_over_the_limit_is_refused_before_it_is_sent(edge: Edge) -> None:
-    """Ten megabytes would also be over the limit of a gRPC message, which is no matter of capacity."""
-    long = "word " * 2_000_000
-    bodies = {
-        "/v1/speak": {"text": long},
-        "/waves/v1/tts": {"text": long},
-        "/waves/v1/tts/live": {"text": long},
-        "/v1/audio/speech": {"model": "tts-1", "voice": "alloy", "input": long},
-    }
-    for path, body in bodies.items():
-        for data in (io.BytesIO(json.dumps(body).encode()), _pieces(json.dumps(body).encode())):
-            async with edge.http.post(path, headers=KEY, data=data) as answer:
-                assert answer.status == 400, path
-                told = await answer.text()
-                assert "at most 100000 characters" in told or "larger than" in told
-    assert not edge.tts.configs
-
-
-async def _pieces(body: bytes) -> AsyncIterator[bytes]:
-    """A body whose length is not known before it ends."""
-    for at in range(0, len(body), 64 * 1024):
-        yield body[at : at + 64 * 1024]
 
 
 async def test_what_is_not_http_is_not_logged(edge: Edge, caplog: pytest.LogCaptureFixture) -> None:
