@@ -3,7 +3,7 @@
 import sys
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, BinaryIO
 
 import httpx
 import typer
@@ -26,6 +26,7 @@ FORMATS = {
     ".aac": "aac",
 }
 TIMEOUT = httpx.Timeout(10, read=300)
+_RIFF_SIZE_AT, _DATA_SIZE_AT = 4, 40  # in the 44 bytes before the audio
 
 
 def speak(
@@ -64,7 +65,16 @@ def speak(
             for chunk in answer.iter_bytes():
                 first = first or time.perf_counter() - begin
                 size += file.write(chunk)
+            if form == "wav":
+                _write_sizes(file, size)
     took = time.perf_counter() - begin
     console.print(
         f"[green]✓[/green] {output}: {size / 1000:.0f} kB in {took:.2f} s, first audio after {first * 1000:.0f} ms"
     )
+
+
+def _write_sizes(file: BinaryIO, size: int) -> None:
+    """A WAV that came while it was made says "until the end" where its sizes belong; a file can say them."""
+    for at in (_RIFF_SIZE_AT, _DATA_SIZE_AT):
+        file.seek(at)
+        file.write((size - at - 4).to_bytes(4, "little"))

@@ -1,4 +1,8 @@
-"""POST: text in, audio out. Audio leaves as it is made; WAV leaves whole, so that its header tells the truth."""
+"""POST: text in, audio out. Audio leaves as it is made.
+
+A WAV of one sentence leaves whole, so that its header tells the truth. A longer one leaves as it is made too: its header
+says "until the end" where the sizes would be.
+"""
 
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
@@ -18,6 +22,7 @@ from edge.mesh import MESH, REQUEST_ID, Handler, Mesh
 from edge.requests import SpeakRequest
 from edge.speech import Speech, text_too_long
 from edge.values import Fields, Json, json_object
+from edge.words import is_long
 
 log = logs.get_logger()
 
@@ -57,9 +62,10 @@ async def respond_audio(
     request: web.Request, asked: SpeakRequest, admission: Admission
 ) -> web.StreamResponse:
     """Speaks into the body of the answer."""
-    speech = await begin(request.app[MESH], request, asked, admission)
+    whole = asked.options.encoding == Encoding.WAV and not is_long(asked.text)
+    speech = await begin(request.app[MESH], request, asked, admission, keep_wav=not whole)
     headers = {**admission.rate_headers(), **dict(asked.headers), "dg-request-id": request[REQUEST_ID]}
-    if asked.options.encoding == Encoding.WAV:
+    if whole:
         return await _whole_wav(speech, admission, headers)
     return await _streamed(request, speech, admission, headers)
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from common.pb.voxmesh.asr.v1 import Result, Word
 
 SENTENCE_END = re.compile(r"[.!?。！？…][\"'”’)\]]*$")
+# Where one sentence ends and another begins. "Dr. Who" passes for one too, which does no harm.
+_BETWEEN_SENTENCES = re.compile(r"[.!?…][\"'”’)\]]*\s+\S|[。！？]\s*\S|\n\s*\S")
 _EDGES = re.compile(r"^[^\w$€£%+]+|[^\w$€£%+]+$")
 
 
@@ -35,6 +37,11 @@ class Stretch:
     @property
     def confidence(self) -> float:
         return sum(word.confidence for word in self.words) / len(self.words)
+
+
+def is_long(text: str) -> bool:
+    """Whether text is more than one sentence: the first can be spoken long before the last is ready."""
+    return _BETWEEN_SENTENCES.search(text.strip()) is not None
 
 
 def bare(text: str) -> str:

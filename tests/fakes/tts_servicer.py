@@ -1,5 +1,6 @@
 """A voice that hums: 10 ms of tone per character, a word time per word."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
@@ -34,6 +35,7 @@ class FakeTts(TtsServiceBase):
     configs: list[SynthesizeConfig] = field(default_factory=list)
     spoken: list[str] = field(default_factory=list)
     active: int = 0
+    hold: asyncio.Event | None = None  # waited for after the first audio of a synthesis
 
     async def synthesize(
         self, messages: AsyncIterator[SynthesizeRequest]
@@ -73,6 +75,8 @@ class FakeTts(TtsServiceBase):
             if text:
                 for response in self._say(text, config, encoder, audio_ms):
                     yield response
+                if self.hold is not None:
+                    await self.hold.wait()
                 audio_ms += len(text) * MS_PER_CHAR
                 text = ""
             if message.flush is not None:

@@ -43,6 +43,26 @@ async def test_a_wav_has_the_right_sizes(edge: Edge) -> None:
     assert (usage.characters, usage.audio_ms, usage.kind) == (12, 120, Kind.SPEAK)
 
 
+@pytest.mark.parametrize("path", ["/v1/speak", "/v1/audio/speech", "/waves/v1/tts"])
+async def test_a_long_wav_leaves_before_it_is_whole(edge: Edge, path: str) -> None:
+    text = "The first sentence. The second sentence, which takes its time."
+    words = {"model": "tts-1", "voice": VOICE, "input": text, "response_format": "wav"}
+    body = (
+        words
+        if "audio" in path
+        else {"text": text, "voice": VOICE, "voice_id": VOICE, "output_format": "wav"}
+    )
+    edge.tts.hold = asyncio.Event()
+    async with edge.http.post(path, json=body, headers=KEY) as response:
+        first = await asyncio.wait_for(response.content.readany(), 5)
+        assert (response.headers["Content-Type"], response.content_length) == ("audio/wav", None)
+        assert (first[:4], first[4:8], first[40:44]) == (b"RIFF", b"\xff" * 4, b"\xff" * 4)
+        edge.tts.hold.set()
+        data = first + await response.read()
+    rate_hz = int.from_bytes(data[24:28], "little")
+    assert len(data) - 44 == len(text) * MS_PER_CHAR * rate_hz // 1000 * 2
+
+
 @pytest.mark.parametrize(
     ("output", "content_type"),
     [
