@@ -18,6 +18,7 @@ from tts.text.reader import Reader
 from tts.voice import VoiceModel
 
 WARM_UP_TEXT = "Ready in 1 moment."
+WARM_UP_KANA = "はじめます。"  # what any Japanese reader can read
 
 Announce = Callable[[str], None]
 
@@ -63,7 +64,10 @@ async def warm_up(engine: TtsEngine, say: Announce = announce) -> None:
 
 def read_once(voice: VoiceInfo) -> None:
     """Loads what reading aloud needs: number words, unit names, espeak-ng's dictionary of the language."""
-    PhonemeEncoder(voice).encode(Reader(voice.language).read(WARM_UP_TEXT))
+    reader, encoder = Reader(voice.language), PhonemeEncoder(voice)
+    encoder.encode(reader.read(WARM_UP_TEXT))
+    if voice.language.startswith("ja"):
+        encoder.encode(reader.read(WARM_UP_KANA))
 
 
 def _load(spec: str, settings: TtsSettings, device: str, say: Announce) -> list[VoiceModel[Any]]:

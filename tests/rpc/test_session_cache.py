@@ -10,6 +10,7 @@ import pytest
 from common.clients import LicenseClient, SessionClient
 from common.errors import InvalidArgument
 from common.pb.voxmesh.session.v1 import CacheGetRequest, CachePutRequest
+from session import store as store_module
 from session.cache import INDEX, PREFIX, Cache
 from session.outbox import Outbox
 from session.registry import Registry
@@ -44,7 +45,10 @@ def make_service(store: Store, cache: Cache | None) -> SessionService:
 
 
 @pytest.fixture
-async def served(serve_rpc: ServeRpc, redis_server: RedisServer) -> AsyncIterator[Served]:
+async def served(
+    serve_rpc: ServeRpc, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Served]:
+    monkeypatch.setattr(store_module, "TIMEOUT_S", 5.0)  # a busy machine is no reason to miss
     store = Store(redis_server.url, text=False)
     cache = Cache(store, unix_ms, max_entries=MAX_ENTRIES, max_bytes=MAX_BYTES, ttl_ms=60_000)
     client = SessionClient(await serve_rpc(make_service(store, cache)))

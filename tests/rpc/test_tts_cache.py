@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 from common.clients import LicenseClient, SessionClient, TtsClient
 from common.pb.voxmesh.audio.v1 import AudioFormat, Encoding
 from common.pb.voxmesh.tts import v1 as pb
+from session import store as store_module
 from session.cache import Cache
 from session.outbox import Outbox
 from session.registry import Registry
@@ -21,6 +22,7 @@ from tests.conftest import ServeRpc
 from tests.fakes.synthesiser import FakeSynthesiser, make_voice
 from tests.rpc.conftest import RedisServer
 from tests.rpc.tts_calls import FLUSH, speak, stream
+from tts import cache as cache_module
 from tts.cache import ResultCache
 from tts.service import TtsService
 from tts.settings import TtsSettings
@@ -46,7 +48,11 @@ class Served:
 
 
 @pytest.fixture
-async def served(serve_rpc: ServeRpc, redis_server: RedisServer) -> AsyncIterator[Served]:
+async def served(
+    serve_rpc: ServeRpc, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Served]:
+    monkeypatch.setattr(cache_module, "GET_TIMEOUT_S", 10.0)  # a busy machine is no reason to miss
+    monkeypatch.setattr(store_module, "TIMEOUT_S", 5.0)
     store = Store(redis_server.url, text=False)
     kept = Cache(store, unix_ms, max_entries=64, max_bytes=MAX_BYTES, ttl_ms=60_000)
     nobody = cast(LicenseClient, None), Registry(store, unix_ms), cast(Outbox, None)
