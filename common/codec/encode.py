@@ -38,8 +38,11 @@ class _Lossy:
     rates_hz: tuple[int, ...]  # empty takes any
     default_bit_rate: int  # bits per second, 0 is the codec's business
     options: dict[str, str]
+    max_bit_rate: int = 512_000
 
 
+# Below it no codec says anything one could understand, and some refuse.
+_MIN_BIT_RATE = 6_000
 _MPEG_RATES_HZ = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
 _MUXED: dict[Encoding, _Lossy] = {
     Encoding.MP3: _Lossy(
@@ -47,7 +50,12 @@ _MUXED: dict[Encoding, _Lossy] = {
     ),
     # A page per 20 ms packet: the default of a second would be a second of silence before the first word.
     Encoding.OGG_OPUS: _Lossy(
-        "libopus", "ogg", (8_000, 12_000, 16_000, 24_000, 48_000), 32_000, {"page_duration": "20000"}
+        "libopus",
+        "ogg",
+        (8_000, 12_000, 16_000, 24_000, 48_000),
+        32_000,
+        {"page_duration": "20000"},
+        max_bit_rate=256_000,  # of one channel; libopus refuses more
     ),
     Encoding.FLAC: _Lossy("flac", "flac", (), 0, {}),
     Encoding.AAC: _Lossy("aac", "adts", _MPEG_RATES_HZ, 64_000, {}),
@@ -75,7 +83,7 @@ class Encoder:
             encoding: output format; unspecified is PCM_S16LE.
             sample_rate_hz: output rate, 8 to 48 kHz; 0 is the source's.
             source_rate_hz: rate of the PCM that will come.
-            bit_rate: bits per second of lossy formats; 0 is the format's default.
+            bit_rate: bits per second of lossy formats, brought within what the codec can do; 0 is the format's default.
 
         Raises:
             InvalidArgument: a rate or format that cannot be written; the message says what can.
@@ -139,7 +147,8 @@ class _Muxer:
         assert isinstance(stream, av.AudioStream)
         self._stream = stream
         if kind.default_bit_rate:
-            self._stream.bit_rate = bit_rate or kind.default_bit_rate
+            wanted = max(bit_rate, _MIN_BIT_RATE) if bit_rate else kind.default_bit_rate
+            self._stream.bit_rate = min(wanted, kind.max_bit_rate)
         self._samples_in = 0
         self._finished = False
 

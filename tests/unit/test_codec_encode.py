@@ -100,3 +100,10 @@ def test_what_cannot_be_written_says_what_can() -> None:
         Encoder(Encoding.MP3, 96_000, SOURCE_HZ)
     with pytest.raises(InvalidArgument, match="ogg_opus"):
         Encoder(Encoding.OPUS, 24_000, SOURCE_HZ)
+
+
+@pytest.mark.parametrize("encoding", [Encoding.MP3, Encoding.OGG_OPUS, Encoding.AAC])
+@pytest.mark.parametrize("bit_rate", [1, 8_000, 256_001, 512_000, 2**32 - 1])
+def test_any_bit_rate_is_brought_within_what_the_codec_can_do(encoding: Encoding, bit_rate: int) -> None:
+    encoder = Encoder(encoding, 24_000, SOURCE_HZ, bit_rate)
+    assert len(heard(encoder.encode(speech_like(0.2)) + encoder.finish()))
