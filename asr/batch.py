@@ -17,7 +17,6 @@ from asr.ingest import Ingest
 from asr.language import VOTERS, LanguageVote
 from asr.model import SAMPLE_RATE_HZ, DecodeRequest, DecodeResult, Pcm
 from asr.options import read_message
-from asr.padding import padded
 from asr.segment import SAMPLES_PER_MS, Segment, Segmenter, SegmentLimits
 from asr.stitch import join, place
 from asr.transcripts import confidence, final, timed
@@ -191,7 +190,7 @@ class BatchRun:
     async def _try(self, channel: _Channel, segment: Segment, language: str) -> DecodeResult:
         request = replace(
             self._template,
-            pcm=padded(segment.pcm),
+            pcm=segment.pcm,
             language=language,
             context=self._template.context + channel.context,
             word_times=self._template.word_times or segment.overlaps_next or segment.overlaps_previous,

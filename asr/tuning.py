@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 from asr.model import DecodeRequest
-from asr.padding import MIN_WINDOW_MS
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +32,6 @@ class Tuning:
     postroll_ms: int = 200
     cut_ms: int = 15_000  # a longer window is cut
     cut_retry_ms: int = 1_500
-    # Shorter windows get zeros; interims, which are many, do without (the error rate is the same).
-    min_window_ms: int = MIN_WINDOW_MS
-    interim_window_ms: int = 0
     settled_ms: int = 2_500  # words this far from the end of a window that is cut are taken as settled
     max_window_ms: int = 28_000
     # With endpointing off a stretch still closes after this silence, as a final that ends no utterance.

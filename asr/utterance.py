@@ -6,7 +6,6 @@ from enum import Enum, auto
 import numpy as np
 
 from asr.model import DecodeRequest, DecodeResult, Pcm
-from asr.padding import padded
 from asr.tuning import StreamOptions, Tuning
 
 
@@ -82,7 +81,7 @@ def make_request(
     template, quick = options.template, aim is Aim.INTERIM
     return replace(
         template,
-        pcm=padded(pcm, tuning.interim_window_ms if quick else tuning.min_window_ms),
+        pcm=pcm,
         language=language,
         prefix=utterance.committed,
         draft=utterance.hypothesis[len(utterance.committed) :],

@@ -5,7 +5,7 @@ from typing import Any
 
 import typer
 
-from cli import bench, docs, doctor, listen, models, proto, speak, test, transcribe, up, voices
+from cli import bench, docs, doctor, key, listen, models, proto, speak, test, transcribe, up, voices
 from cli.fail import Trouble
 
 
@@ -34,6 +34,7 @@ app.command()(speak.speak)
 app.command()(voices.voices)
 app.add_typer(models.app, name="models")
 app.command()(doctor.doctor)
+app.command()(key.key)
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(test.test)
 app.command()(proto.proto)
 app.command()(docs.docs)
