@@ -7,6 +7,7 @@ from pathlib import Path
 
 from aiohttp import web
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 from edge import asyncapi, openapi
 from edge.api.fields import Field
@@ -16,6 +17,8 @@ from edge.api.sockets import CLOSE_CODES, SOCKETS, Socket
 from edge.pages import StaticFile
 from edge.values import Json, dumps
 
+LINE_CHARS = 88
+_OPTION = re.compile(r" (-[HFdo] |--data-binary )")
 TEMPLATES = Path(__file__).parent / "api"
 
 
@@ -75,10 +78,27 @@ def page() -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    templates.filters["code"] = _code
     chapters = [Chapter(group.value, tuple(_entries(group))) for group in Group]
     return templates.get_template("page.html").render(
         chapters=chapters, about=openapi.ABOUT, codes=CLOSE_CODES.items()
     )
+
+
+def _code(text: str) -> Markup:
+    """A sentence whose `words` are code."""
+    parts = str(text).split("`")
+    marked = (
+        Markup("<code>{}</code>").format(part) if at % 2 else escape(part) for at, part in enumerate(parts)
+    )
+    return Markup("").join(marked)
+
+
+def _lines(curl: str) -> str:
+    """An example that is too long for a line, in several."""
+    if len(curl) <= LINE_CHARS:
+        return curl
+    return _OPTION.sub(r" \\\n  \1", curl)
 
 
 def _entries(group: Group) -> list[Entry]:
@@ -104,7 +124,7 @@ def _operation(same: list[Operation]) -> Entry:
         paths=tuple(other.path for other in ordered),
         summary=one.summary,
         input="" if one.body is Body.NONE else one.body.value,
-        curl=one.curl,
+        curl=_lines(one.curl),
         open=one.open,
         fields=_rows(one.fields),
         unused=_unused(one.fields),
@@ -156,7 +176,7 @@ def value_of(schema: Json) -> str:
     if "enum" in schema:
         words = " ".join(str(one) for one in schema["enum"])
     elif "minimum" in schema and "maximum" in schema:
-        words = f"{schema['minimum']:,} to {schema['maximum']:,}"
+        words = f"{_number(schema['minimum'])} to {_number(schema['maximum'])}"
     elif schema.get("type") == "array":
         words = f"several: {value_of(schema['items'])}"
     else:
@@ -170,4 +190,12 @@ def value_of(schema: Json) -> str:
     if "default" not in schema:
         return words
     default = schema["default"]
-    return f"{words}; {str(default).lower() if isinstance(default, bool) else default} when left out"
+    if isinstance(default, bool):
+        default = str(default).lower()
+    elif not isinstance(default, str):
+        default = _number(default)
+    return f"{words}; {default} when left out"
+
+
+def _number(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:g}"
