@@ -16,7 +16,7 @@ from edge.finish.results import LiveFinisher
 from edge.keys import accepted_protocol
 from edge.mesh import MESH, REQUEST_ID, Handler, Mesh
 from edge.relay import Relay
-from edge.requests import Action, Audio, End, Flush, ListenProtocol, Reconfigure, Reply
+from edge.requests import Action, Audio, End, Flush, HearsQuiet, ListenProtocol, Reconfigure, Reply
 from edge.sockets import close_socket, first_error, open_socket, receive, require_upgrade, send_json
 
 log = logs.get_logger()
@@ -207,15 +207,22 @@ class ListenConnection:
         One clock for all frames: a timeout around every one of them would cost more than the frame.
         """
         idle_s = self._protocol.idle_s or self._mesh.settings.listen_idle_s
+        listener = self._protocol if isinstance(self._protocol, HearsQuiet) else None
+        told_since: float | None = None  # the silence that the dialect has heard of
         while not self._ended:
             since = self._waiting_since
-            left_s = idle_s if since is None else idle_s - (self._now() - since)
-            if left_s <= 0:
+            quiet_for_s = 0.0 if since is None else self._now() - since
+            limit_s = idle_s
+            if quiet_for_s >= idle_s:
                 raise _Idle(f"no audio or message for {idle_s:g} s")
-            # Not wait_for: before Python 3.12 it forgets that it was cancelled when what it waits for has come.
+            if listener is not None and told_since != since and quiet_for_s >= listener.quiet_s:
+                told_since = since
+                for action in listener.quiet():
+                    await self._act(action)
+            elif listener is not None and (since is None or told_since != since):
+                limit_s = min(limit_s, listener.quiet_s)
             with suppress(TimeoutError):
-                async with asyncio.timeout(left_s):
-                    await self._over.wait()
+                await asyncio.wait_for(self._over.wait(), max(limit_s - quiet_for_s, 0.001))
         last_words_s = self._mesh.settings.last_words_s
         while (left_s := last_words_s - (self._now() - self._told_at)) > 0:  # noqa: ASYNC110
             await asyncio.sleep(left_s)

@@ -1,7 +1,7 @@
 """What every dialect is translated to: options of a request, what a client's message asks for, a transcript."""
 
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from common.audio import SAMPLE_RATE_HZ
 from common.errors import VoxmeshError
@@ -217,6 +217,17 @@ class ListenProtocol(Protocol):
 
     def failed(self, error: VoxmeshError) -> list[Json]:
         """The stream ends with an error."""
+        ...
+
+
+@runtime_checkable
+class HearsQuiet(Protocol):
+    """A dialect whose clients leave it to the server to find the ends, and may stop sending where speech stops."""
+
+    quiet_s: float  # silence on the wire that ends what was being said
+
+    def quiet(self) -> list[Action]:
+        """The client has sent nothing for `quiet_s`; asked once for each such silence."""
         ...
 
 

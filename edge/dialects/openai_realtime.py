@@ -4,6 +4,7 @@ import base64
 import binascii
 import uuid
 from dataclasses import replace
+from enum import Enum
 
 from common.errors import InvalidArgument, VoxmeshError
 from common.pb.voxmesh.asr.v1 import RecognizeResponse, Result
@@ -21,11 +22,21 @@ _FLAT_FORMATS = {"pcm16": "audio/pcm", "g711_ulaw": "audio/pcmu", "g711_alaw": "
 _EAGERNESS_MS = {"auto": 800, "high": 400, "medium": 800, "low": 1_600}
 
 
+class _Flush(Enum):
+    """Why the recogniser was asked for a final."""
+
+    COMMIT = "the client ended the item: it gets one, even an empty one"
+    CLEAR = "the client wants to forget: nobody sees the final"
+    QUIET = "the client fell silent: whatever was being said is an item"
+
+
 class RealtimeTranscription:
     """One client: JSON events both ways; one item per utterance or commit."""
 
     idle_s: float | None = None
     close_reason = ""
+    # A client that leaves the ends to the server may send nothing after its last word, not even silence.
+    quiet_s = 1.5
 
     def __init__(self, query: Fields) -> None:
         """Reads the connect query; raises InvalidArgument."""
@@ -37,9 +48,7 @@ class RealtimeTranscription:
         self._previous_item: str | None = None
         self._sent = ""  # of the item's text, as deltas
         self._item_start_ms = 0
-        self._flushes: list[
-            bool
-        ] = []  # asked of the recogniser and not answered; True is a commit, False a clear
+        self._flushes: list[_Flush] = []  # asked of the recogniser and not answered
         self._parts: list[str] = []  # finals that wait for the client's commit
         self._ending = False
         self._has_audio = False
@@ -61,6 +70,13 @@ class RealtimeTranscription:
 
     def ending(self) -> None:
         self._ending = True
+
+    def quiet(self) -> list[Action]:
+        if not (self._detects and self._has_audio):
+            return []
+        self._has_audio = False
+        self._flushes.append(_Flush.QUIET)
+        return [Flush()]
 
     def event(self, response: RecognizeResponse) -> list[Json]:
         if response.result is not None:
@@ -100,11 +116,11 @@ class RealtimeTranscription:
             if not self._has_audio:
                 raise InvalidArgument("the audio buffer is empty: append audio before the commit")
             self._has_audio = False
-            self._flushes.append(True)
+            self._flushes.append(_Flush.COMMIT)
             return [Flush()]
         if kind == "input_audio_buffer.clear":
             self._has_audio = False
-            self._flushes.append(False)  # what was heard so far becomes a final that nobody sees
+            self._flushes.append(_Flush.CLEAR)  # what was heard so far becomes a final that nobody sees
             return [Flush(), Reply(self._event("input_audio_buffer.cleared"))]
         if kind in ("session.update", "transcription_session.update"):
             session = _merged(self._session, message.get("session"), flat=kind != "session.update")
@@ -123,8 +139,9 @@ class RealtimeTranscription:
         if not result.is_final:
             stable = result.text[: result.committed_chars].strip()
             return self._delta(" ".join([*self._parts, stable]), result.start_ms) if stable else []
-        asked = result.from_flush and bool(self._flushes) and self._flushes.pop(0)
-        if result.from_flush and not asked:
+        flush = self._flushes.pop(0) if result.from_flush and self._flushes else None
+        asked = flush is _Flush.COMMIT
+        if result.from_flush and flush in (None, _Flush.CLEAR):
             self._parts, self._item, self._sent = [], "", ""
             return []
         text = " ".join(part for part in (*self._parts, result.text.strip()) if part)

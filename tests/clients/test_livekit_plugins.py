@@ -157,6 +157,12 @@ async def test_openai_listens_in_real_time(edge: Edge) -> None:
     await close(recogniser)
 
 
+async def test_openai_hears_the_last_words_of_a_stream_that_just_stops(edge: Edge) -> None:
+    recogniser = openai.STT(base_url=f"{edge.url}/v1", model="whisper-1", use_realtime=True, **KEY)
+    assert finals(await live(recogniser, [1, 2, 3])) == ["w1 w2 w3"]
+    await close(recogniser)
+
+
 @pytest.mark.parametrize("shape", ["wav", "pcm", "mp3"])
 async def test_openai_speaks(edge: Edge, shape: str) -> None:
     speaker = openai.TTS(base_url=f"{edge.url}/v1", model="tts-1", response_format=shape, **KEY)

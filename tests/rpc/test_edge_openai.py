@@ -12,7 +12,7 @@ import pytest
 from common.codec import wav_header
 from common.pb.voxmesh.asr.v1 import Task
 from tests.fakes.asr_servicer import speech
-from tests.fakes.edge_app import Edge, run_edge
+from tests.fakes.edge_app import KEY, Edge, run_edge
 from tests.fakes.tts_servicer import MS_PER_CHAR, VOICE
 
 PCM = speech([1, 2, 0, 3, 0])
@@ -236,3 +236,24 @@ async def test_realtime_errors_leave_the_session_open(edge: Edge) -> None:
             assert error["event_id"] == ("e1" if "e1" in bad else None)
         await socket.send_json({"type": "session.update", "session": {}})
         await until(socket, "session.updated")
+
+
+async def test_realtime_hears_the_end_of_audio_that_has_no_silence_after_it(edge: Edge) -> None:
+    async with edge.http.ws_connect("/v1/realtime?intent=transcription", headers=KEY) as socket:
+        settings = {"format": {"type": "audio/pcm", "rate": 16_000}}
+        await socket.send_json(
+            {"type": "session.update", "session": {"type": "transcription", "audio": {"input": settings}}}
+        )
+        said: list[str] = []
+        for numbers in ([1, 2], [3]):
+            audio = base64.b64encode(speech(numbers)).decode()
+            await socket.send_json({"type": "input_audio_buffer.append", "audio": audio})
+            async with asyncio.timeout(5):
+                while not (event := await socket.receive_json())["type"].endswith("transcription.completed"):
+                    pass
+            said.append(event["transcript"])
+        assert said == ["w1 w2", "w3"]
+        with pytest.raises(TimeoutError):  # nothing was said since: nothing is completed
+            async with asyncio.timeout(2):
+                while not (event := await socket.receive_json())["type"].endswith("completed"):
+                    pass
