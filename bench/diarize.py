@@ -11,7 +11,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -112,11 +112,11 @@ def _measure(options: argparse.Namespace) -> dict[str, Any]:
     return result
 
 
-def _embed(data: Path, rows: Sequence[dict[str, Any]]) -> "Any":
+def _embed(data: Path, rows: Sequence[dict[str, Any]]) -> Iterator[_Recording]:
     """Windows and embeddings of each recording, as the recogniser makes them."""
     from asr.diarize.windows import SpeechWindows
     from asr.diarize.worker import load_encoder
-    from asr.vad import CHUNK_SAMPLES, SileroVad, VadState
+    from asr.voice.vad import CHUNK_SAMPLES, SileroVad, VadState
     from bench.clips import read
     from cli.paths import model_cache_dir
 

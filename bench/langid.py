@@ -35,7 +35,7 @@ def run(argv: Sequence[str]) -> int:
         print(f"✗ no manifest.jsonl in {options.data}", file=sys.stderr)
         return 1
     rows = [json.loads(line) for line in manifest.read_text("utf-8").splitlines()]
-    rows = [row for row in rows if row["language"] != "none" and row["text"] and row["seconds"] <= LONGEST_S]
+    rows = [row for row in rows if row["language"] != "none" and row["seconds"] <= LONGEST_S]
     heard = asyncio.run(_hear(rows, options))
     print(json.dumps(_report(rows, heard, options.model)))
     return 0
