@@ -17,7 +17,7 @@ from asr.loading import load_checkpoint, make_checkpoints, pick_device, warm_up
 from asr.model import Priority, Recogniser
 from asr.service import AsrService
 from asr.settings import AsrSettings
-from asr.vad_worker import VadWorker
+from asr.voice.worker import VadWorker
 from common import metrics
 from common.errors import VoxmeshError
 from common.logs import announce, get_logger

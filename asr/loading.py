@@ -43,7 +43,7 @@ def load_checkpoint(spec: str, settings: AsrSettings, device: str, say: Announce
         WeightsError, BadSpec: the files cannot be had, or the entry names nothing.
         BadCheckpoint: the files are not a Whisper checkpoint.
     """
-    from asr.recogniser import load_recogniser
+    from asr.engine.recogniser import load_recogniser
 
     known = describe(spec, settings.model_cache_dir)
     if known.path is None:

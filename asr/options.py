@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import betterproto2
 
 from asr.model import DecodeRequest, Keyterm, Pcm, Priority, Task
-from asr.text import Style
+from asr.transcript.text import Style
 from common.errors import InvalidArgument, MissingParameter
 from common.pb.voxmesh.asr import v1 as pb
 from common.pb.voxmesh.audio.v1 import AudioFormat, Encoding

@@ -7,20 +7,20 @@ from dataclasses import replace
 
 import numpy as np
 
-from asr.batch import BatchRun
 from asr.checkpoints import Checkpoint, Checkpoints
 from asr.diarize.tracks import LiveSpeakers, RecordingSpeakers
 from asr.diarize.worker import Voices
-from asr.events import Tally
-from asr.ingest import Ingest
-from asr.live import LiveStream
+from asr.live.session import LiveStream
+from asr.live.tuning import StreamOptions, Tuning
 from asr.model import DecodeRequest
 from asr.options import Options, read_config
-from asr.results import to_response
-from asr.segment import SegmentLimits
+from asr.recording.batch import BatchRun
+from asr.recording.segment import SegmentLimits
 from asr.settings import AsrSettings
-from asr.tuning import StreamOptions, Tuning
-from asr.vad_worker import VoiceActivity
+from asr.transcript.events import Tally
+from asr.transcript.results import to_response
+from asr.voice.ingest import Ingest
+from asr.voice.worker import VoiceActivity
 from common import metrics
 from common.errors import Unavailable, VoxmeshError
 from common.logs import get_logger

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from asr.recogniser import WhisperRecogniser
+    from asr.engine.recogniser import WhisperRecogniser
     from bench.clips import Clip
     from bench.peers import Engine, Long
 
@@ -175,7 +175,7 @@ def _fetch(model: str) -> Path:
 
 
 def _load(folder: Path, args: argparse.Namespace) -> "WhisperRecogniser":
-    from asr.recogniser import load_recogniser
+    from asr.engine.recogniser import load_recogniser
 
     return load_recogniser(
         folder,
@@ -198,9 +198,9 @@ def _one(loop: asyncio.AbstractEventLoop, recogniser: "WhisperRecogniser", clip:
 async def _segments(recogniser: "WhisperRecogniser", pcm: Any, beam: int) -> str:
     """A long recording as the service does it: voice activity, segments, all decoded at once, joined."""
     from asr.model import DecodeRequest, Priority
-    from asr.segment import Segmenter
-    from asr.vad import CHUNK_SAMPLES, VadState
-    from asr.vad_worker import VadWorker
+    from asr.recording.segment import Segmenter
+    from asr.voice.vad import CHUNK_SAMPLES, VadState
+    from asr.voice.worker import VadWorker
 
     vad = VadWorker()
     try:

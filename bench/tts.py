@@ -190,8 +190,8 @@ async def _streams(ours: "OurVoice", streams: int, seconds: float) -> dict[str, 
 
 async def _roundtrip(ours: "OurVoice", peer: "Voice | None", args: argparse.Namespace) -> dict[str, Any]:
     """Word error rate of what our recogniser hears."""
+    from asr.engine.recogniser import load_recogniser
     from asr.model import DecodeRequest, Priority
-    from asr.recogniser import load_recogniser
     from bench.text import error_rate, normalise
 
     texts = SENTENCES.read_text("utf-8").splitlines()[: args.roundtrip]

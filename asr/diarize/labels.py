@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from asr.diarize.windows import Window
-from asr.events import TimedWord, Transcript
+from asr.transcript.events import TimedWord, Transcript
 
 
 @dataclass(frozen=True, slots=True)

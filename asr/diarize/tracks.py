@@ -9,8 +9,8 @@ from asr.diarize.labels import Names, label, to_ms, turns
 from asr.diarize.online import OnlineVoices, regroup
 from asr.diarize.windows import SpeechWindows, Window
 from asr.diarize.worker import Voices
-from asr.events import Transcript
 from asr.model import SAMPLE_RATE_HZ, Pcm
+from asr.transcript.events import Transcript
 
 SAMPLES_PER_MS = SAMPLE_RATE_HZ // 1000
 NO_AUDIO: Pcm = np.empty(0, np.float32)

@@ -5,10 +5,10 @@ A region of speech ends at a pause, and no window lies across one: where nobody 
 
 from dataclasses import dataclass
 
-from asr.buffer import AudioBuffer
-from asr.endpoint import PAUSE_MS, EndpointConfig, Endpointer, Kind
 from asr.model import SAMPLE_RATE_HZ, Pcm
-from asr.vad import CHUNK_SAMPLES, Floats
+from asr.voice.buffer import AudioBuffer
+from asr.voice.endpoint import PAUSE_MS, EndpointConfig, Endpointer, Kind
+from asr.voice.vad import CHUNK_SAMPLES, Floats
 
 WINDOW_SAMPLES = 25_600  # 1.6 s, what the encoder was trained on
 HOP_SAMPLES = 12_800  # half of it; half of that finds the same speakers at twice the cost

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from asr.engine.recogniser import WhisperRecogniser, load_recogniser
 from asr.model import DecodeRequest
-from asr.recogniser import WhisperRecogniser, load_recogniser
 from bench.clips import Clip, load_clips
 from bench.text import error_rate, normalise
 from common.settings import ServiceSettings

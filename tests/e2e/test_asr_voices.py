@@ -10,7 +10,7 @@ from asr.diarize.embedding import HIDDEN, SpeakerEncoder
 from asr.diarize.windows import SpeechWindows
 from asr.diarize.worker import load_encoder
 from asr.model import Pcm
-from asr.vad import CHUNK_SAMPLES, SileroVad, VadState
+from asr.voice.vad import CHUNK_SAMPLES, SileroVad, VadState
 from bench.clips import read
 from cli.paths import model_cache_dir
 from common.errors import Unavailable

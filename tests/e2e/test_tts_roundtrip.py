@@ -8,8 +8,8 @@ import jiwer
 import numpy as np
 import platformdirs
 
+from asr.engine.recogniser import load_recogniser
 from asr.model import DecodeRequest, Priority
-from asr.recogniser import load_recogniser
 from common.audio import pcm16_to_float
 from common.pb.voxmesh.audio.v1 import AudioFormat, Encoding
 from common.pb.voxmesh.tts import v1 as pb

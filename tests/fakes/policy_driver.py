@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from asr.events import Event, Transcript
+from asr.live.policy import StreamPolicy
+from asr.live.tuning import StreamOptions, Tuning
+from asr.live.utterance import Job
 from asr.model import DecodeRequest, Pcm
-from asr.stream import StreamPolicy
-from asr.tuning import StreamOptions, Tuning
-from asr.utterance import Job
-from asr.vad import CHUNK_SAMPLES
+from asr.transcript.events import Event, Transcript
+from asr.voice.vad import CHUNK_SAMPLES
 from tests.fakes.recogniser import FakeRecogniser, Spoken, audio
 
 TEMPLATE = DecodeRequest(pcm=np.empty(0, np.float32), language="en", word_times=True)

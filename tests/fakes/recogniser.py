@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from asr.model import DecodedWord, DecodeRequest, DecodeResult, Pcm
-from asr.vad import CHUNK_SAMPLES, Floats, VadState
+from asr.voice.vad import CHUNK_SAMPLES, Floats, VadState
 
 RATE = 16_000
 LEVEL = 1 / 1024

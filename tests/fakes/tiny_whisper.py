@@ -2,9 +2,9 @@
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
+from asr.engine.tokens import WhisperTokens
 from asr.models.dims import Dims
 from asr.models.load import Source, random_source
-from asr.tokens import WhisperTokens
 
 SPECIALS = (
     "<|endoftext|>",

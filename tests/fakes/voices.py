@@ -28,4 +28,5 @@ class FakeVoices:
         await asyncio.sleep(self.delay_s)
         self.live += [live] * len(windows)
         later = [float(window[window > 0].mean()) > LEVEL * (self.first_words + 0.5) for window in windows]
-        return np.eye(2, dtype=np.float32)[np.array(later, int)]
+        turns: Floats = np.eye(2, dtype=np.float32)[np.array(later, int)]
+        return turns

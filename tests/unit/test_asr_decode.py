@@ -2,7 +2,7 @@
 
 import pytest
 
-from asr.decode import (
+from asr.engine.decode import (
     Beam,
     Greedy,
     Hypothesis,
@@ -13,7 +13,7 @@ from asr.decode import (
     loop_start,
     token_limit,
 )
-from asr.keyterms import KeytermBias
+from asr.engine.keyterms import KeytermBias
 from asr.model import Keyterm
 from asr.models.select import Ask, Choice
 

@@ -7,8 +7,8 @@ from asr.diarize.clustering import Floats, cluster, tell_apart
 from asr.diarize.labels import Names, Turn, label, turns
 from asr.diarize.online import MEMORY_WINDOWS, Heard, OnlineVoices, regroup
 from asr.diarize.windows import HOP_SAMPLES, WINDOW_SAMPLES, SpeechWindows, Window
-from asr.events import TimedWord, Transcript
-from asr.vad import CHUNK_SAMPLES
+from asr.transcript.events import TimedWord, Transcript
+from asr.voice.vad import CHUNK_SAMPLES
 
 NOTHING = np.empty(0, np.float32)
 

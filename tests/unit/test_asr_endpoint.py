@@ -2,8 +2,8 @@
 
 import pytest
 
-from asr.endpoint import EndpointConfig, Endpointer, Kind
-from asr.vad import CHUNK_MS, CHUNK_SAMPLES
+from asr.voice.endpoint import EndpointConfig, Endpointer, Kind
+from asr.voice.vad import CHUNK_MS, CHUNK_SAMPLES
 
 
 def run(config: EndpointConfig, timeline: str) -> list[tuple[str, int]]:

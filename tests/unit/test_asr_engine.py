@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from asr.engine.recogniser import WhisperRecogniser, build_model
+from asr.engine.slots import SlotTable
 from asr.model import DecodeRequest, Keyterm, Priority
-from asr.recogniser import WhisperRecogniser, build_model
-from asr.slots import SlotTable
 from common.errors import AtCapacity, AudioTooLong, Internal, InvalidArgument, Unavailable
 from tests.fakes.tiny_whisper import tiny_source, tiny_tokens
 

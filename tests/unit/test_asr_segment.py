@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from asr.guard import Heard, stopped_early
 from asr.model import DecodedWord, DecodeResult
-from asr.segment import Segment, Segmenter, SegmentLimits
-from asr.stitch import join, place
-from asr.vad import CHUNK_SAMPLES
+from asr.recording.segment import Segment, Segmenter, SegmentLimits
+from asr.recording.stitch import join, place
+from asr.transcript.guard import Heard, stopped_early
+from asr.voice.vad import CHUNK_SAMPLES
 
 CHUNK_S = CHUNK_SAMPLES / 16_000
 

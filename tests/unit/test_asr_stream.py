@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from asr.events import SpeechEnded, SpeechStarted, Transcript, UtteranceEnd
-from asr.utterance import Aim
+from asr.live.utterance import Aim
+from asr.transcript.events import SpeechEnded, SpeechStarted, Transcript, UtteranceEnd
 from tests.fakes.policy_driver import TEMPLATE, Driver, options
 from tests.fakes.recogniser import FakeRecogniser, audio, script
 

@@ -2,12 +2,12 @@
 
 import pytest
 
-from asr.agreement import agreed, is_boundary
-from asr.guard import Heard, plausible
-from asr.language import LanguageGuess, LanguageVote
+from asr.live.agreement import agreed, is_boundary
+from asr.live.tuning import Tuning
 from asr.model import DecodeResult
-from asr.text import Style, common_head, strip_punctuation
-from asr.tuning import Tuning
+from asr.recording.language import LanguageGuess, LanguageVote
+from asr.transcript.guard import Heard, plausible
+from asr.transcript.text import Style, common_head, strip_punctuation
 
 PIECES = [
     " one",

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from asr.align import token_starts, warp_starts, word_times
+from asr.engine.align import token_starts, warp_starts, word_times
 from tests.fakes.tiny_whisper import tiny_tokens
 
 TOKENS = tiny_tokens()

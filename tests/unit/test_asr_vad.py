@@ -5,8 +5,8 @@ import asyncio
 import numpy as np
 import pytest
 
-from asr.vad import CHUNK_SAMPLES, SileroVad, VadState
-from asr.vad_worker import MAX_PIECE_CHUNKS, VadWorker
+from asr.voice.vad import CHUNK_SAMPLES, SileroVad, VadState
+from asr.voice.worker import MAX_PIECE_CHUNKS, VadWorker
 from common.errors import Unavailable
 
 REFERENCE_NOISE = [0.00764, 0.014051, 0.03246, 0.022876]

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
-from asr.vad import CHUNK_SAMPLES, Floats, SileroVad, VadState
+from asr.voice.vad import CHUNK_SAMPLES, Floats, SileroVad, VadState
 from common.errors import Unavailable
 
 # Longest piece of one channel in a step: a long recording must not make live streams wait.

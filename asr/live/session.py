@@ -10,15 +10,15 @@ import structlog
 
 from asr.checkpoints import Checkpoint
 from asr.diarize.tracks import LiveSpeakers
-from asr.events import Event, Tally, Transcript
-from asr.ingest import Ingest
+from asr.live.policy import StreamPolicy
+from asr.live.tuning import StreamOptions, Tuning
+from asr.live.utterance import Job
 from asr.model import Pcm
 from asr.options import read_message
-from asr.stream import StreamPolicy
-from asr.tuning import StreamOptions, Tuning
-from asr.utterance import Job
-from asr.vad import CHUNK_SAMPLES, VadState
-from asr.vad_worker import VoiceActivity
+from asr.transcript.events import Event, Tally, Transcript
+from asr.voice.ingest import Ingest
+from asr.voice.vad import CHUNK_SAMPLES, VadState
+from asr.voice.worker import VoiceActivity
 from common.audio import SAMPLES_PER_MS
 from common.errors import AtCapacity
 from common.pb.voxmesh.asr import v1 as pb

@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 
 import torch
 
-from asr.job import Job, Stage
+from asr.engine.job import Job, Stage
+from asr.engine.slots import SlotTable
 from asr.model import SAMPLE_RATE_HZ, DecodeRequest, DecodeResult, Priority
 from asr.models.decoder import Segment
 from asr.models.select import choose
 from asr.models.whisper import Whisper
-from asr.slots import SlotTable
 from common.errors import AtCapacity, Internal, Unavailable, VoxmeshError
 from common.logs import get_logger
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from asr.model import Pcm
-from asr.vad import CHUNK_MS, CHUNK_SAMPLES, Floats
+from asr.voice.vad import CHUNK_MS, CHUNK_SAMPLES, Floats
 
 FIRST_CAPACITY_CHUNKS = 64  # about 2 s; grows and shrinks with what is kept
 DROP_CHUNKS = 32  # dropping moves what is kept, so it waits until about 1 s can go

@@ -10,18 +10,18 @@ from dataclasses import replace
 
 import numpy as np
 
-from asr.agreement import TextOf, agreed
-from asr.buffer import AudioBuffer
-from asr.cut import best_cut, quietest, settled_words
-from asr.endpoint import EndpointConfig, Endpointer, Kind, Signal
-from asr.events import Event, SpeechEnded, SpeechStarted, Tally, Transcript, UtteranceEnd
-from asr.guard import Heard, plausible, stopped_early
-from asr.language import LanguageGuess
+from asr.live.agreement import TextOf, agreed
+from asr.live.cut import best_cut, quietest, settled_words
+from asr.live.tuning import StreamOptions, Tuning
+from asr.live.utterance import Aim, Decoded, Job, Utterance, make_request
 from asr.model import SAMPLE_RATE_HZ, DecodeResult, Pcm
-from asr.transcripts import confidence, finals, only_committed
-from asr.tuning import StreamOptions, Tuning
-from asr.utterance import Aim, Decoded, Job, Utterance, make_request
-from asr.vad import Floats
+from asr.recording.language import LanguageGuess
+from asr.transcript.events import Event, SpeechEnded, SpeechStarted, Tally, Transcript, UtteranceEnd
+from asr.transcript.guard import Heard, plausible, stopped_early
+from asr.transcript.transcripts import confidence, finals, only_committed
+from asr.voice.buffer import AudioBuffer
+from asr.voice.endpoint import EndpointConfig, Endpointer, Kind, Signal
+from asr.voice.vad import Floats
 
 SAMPLES_PER_MS = SAMPLE_RATE_HZ // 1000
 
@@ -262,7 +262,9 @@ class StreamPolicy:
         n = agreed(settled[-1][1], tokens, self._text_of) if settled else 0
         # While the language is open, the next hypothesis may be in another one; and what the model itself doubts, or
         # wrote too little of, it will take back.
-        sure = result.avg_logprob >= self.tuning.commit_logprob and not stopped_early(result, self._heard(job), 0)
+        sure = result.avg_logprob >= self.tuning.commit_logprob and not stopped_early(
+            result, self._heard(job), 0
+        )
         if self.language and sure and n > len(utterance.committed):
             utterance.committed = tokens[:n]
         utterance.hypothesis = tokens

@@ -1,7 +1,15 @@
 """From events to messages."""
 
-from asr.events import Event, Progress, SpeechEnded, SpeechStarted, TimedWord, Transcript, UtteranceEnd
-from asr.text import Style, common_head
+from asr.transcript.events import (
+    Event,
+    Progress,
+    SpeechEnded,
+    SpeechStarted,
+    TimedWord,
+    Transcript,
+    UtteranceEnd,
+)
+from asr.transcript.text import Style, common_head
 from common.pb.voxmesh.asr import v1 as pb
 
 

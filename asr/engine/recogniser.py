@@ -6,15 +6,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from asr.engine import STALL_S, EngineThread
-from asr.job import Job
+from asr.engine.job import Job
+from asr.engine.thread import STALL_S, EngineThread
+from asr.engine.tokens import WhisperTokens
 from asr.model import MAX_WINDOW_S, MAX_WINDOW_SAMPLES, SAMPLE_RATE_HZ, DecodeRequest, DecodeResult
 from asr.models.decoder import Segment
 from asr.models.load import Source, open_source
 from asr.models.memory import keep_buffers
 from asr.models.quant import resolve_compute_type
 from asr.models.whisper import Whisper
-from asr.tokens import WhisperTokens
 from common.errors import AudioTooLong, InvalidArgument
 
 _PENDING_PER_SLOT = 8

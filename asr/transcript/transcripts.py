@@ -4,9 +4,9 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
-from asr.agreement import TextOf
-from asr.events import TimedWord, Transcript
+from asr.live.agreement import TextOf
 from asr.model import DecodedWord, DecodeResult
+from asr.transcript.events import TimedWord, Transcript
 
 MsOf = Callable[[float], int]  # seconds of the window to ms of the caller's clock
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from asr.vad import CHUNK_SAMPLES
+from asr.voice.vad import CHUNK_SAMPLES
 
 SAMPLES_PER_MS = 16
 

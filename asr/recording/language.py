@@ -2,8 +2,8 @@
 
 import asyncio
 
+from asr.live.tuning import Tuning
 from asr.model import DecodeResult
-from asr.tuning import Tuning
 
 # More voices make the vote safer and its end later; segments after these wait for it.
 VOTERS = 4

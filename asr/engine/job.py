@@ -7,8 +7,8 @@ from enum import Enum
 import numpy as np
 import torch
 
-from asr.align import word_times
-from asr.decode import (
+from asr.engine.align import word_times
+from asr.engine.decode import (
     FALLBACK_TEMPERATURES,
     Beam,
     Greedy,
@@ -19,13 +19,13 @@ from asr.decode import (
     is_silence,
     token_limit,
 )
-from asr.keyterms import KeytermBias
+from asr.engine.keyterms import KeytermBias
+from asr.engine.tokens import WhisperTokens
 from asr.model import SAMPLE_RATE_HZ, DecodedWord, DecodeRequest, DecodeResult
 from asr.models.decoder import Segment
 from asr.models.dims import POSITION_SAMPLES
 from asr.models.select import Ask, Choice, language_odds, probability
 from asr.models.whisper import Whisper
-from asr.tokens import WhisperTokens
 
 
 class Stage(Enum):

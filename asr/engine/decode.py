@@ -6,7 +6,7 @@ Pure: tokens and log probabilities in, questions out. The engine runs the model 
 import zlib
 from dataclasses import dataclass, field
 
-from asr.keyterms import KeytermBias
+from asr.engine.keyterms import KeytermBias
 from asr.models.select import Ask, Choice
 
 # Thresholds of Radford et al. (2022), section 4.5.

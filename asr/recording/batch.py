@@ -11,17 +11,17 @@ import numpy as np
 
 from asr.checkpoints import Checkpoint
 from asr.diarize.tracks import RecordingSpeakers
-from asr.events import Event, Progress, Tally, Transcript
-from asr.guard import NO_SPEECH_PROB, Heard, plausible, stopped_early
-from asr.ingest import Ingest
-from asr.language import VOTERS, LanguageVote
 from asr.model import SAMPLE_RATE_HZ, DecodeRequest, DecodeResult, Pcm
 from asr.options import read_message
-from asr.segment import SAMPLES_PER_MS, Segment, Segmenter, SegmentLimits
-from asr.stitch import join, place
-from asr.transcripts import confidence, final, timed
-from asr.vad import CHUNK_SAMPLES, VadState
-from asr.vad_worker import VoiceActivity
+from asr.recording.language import VOTERS, LanguageVote
+from asr.recording.segment import SAMPLES_PER_MS, Segment, Segmenter, SegmentLimits
+from asr.recording.stitch import join, place
+from asr.transcript.events import Event, Progress, Tally, Transcript
+from asr.transcript.guard import NO_SPEECH_PROB, Heard, plausible, stopped_early
+from asr.transcript.transcripts import confidence, final, timed
+from asr.voice.ingest import Ingest
+from asr.voice.vad import CHUNK_SAMPLES, VadState
+from asr.voice.worker import VoiceActivity
 from common.errors import AtCapacity
 from common.pb.voxmesh.asr import v1 as pb
 

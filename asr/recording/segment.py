@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from asr.buffer import AudioBuffer
-from asr.cut import quietest
-from asr.endpoint import EndpointConfig, Endpointer, Kind, Signal
+from asr.live.cut import quietest
 from asr.model import MAX_WINDOW_SAMPLES, SAMPLE_RATE_HZ, Pcm
-from asr.vad import CHUNK_SAMPLES, Floats
+from asr.voice.buffer import AudioBuffer
+from asr.voice.endpoint import EndpointConfig, Endpointer, Kind, Signal
+from asr.voice.vad import CHUNK_SAMPLES, Floats
 
 SAMPLES_PER_MS = SAMPLE_RATE_HZ // 1000
 

@@ -5,8 +5,8 @@ from enum import Enum, auto
 
 import numpy as np
 
+from asr.live.tuning import StreamOptions, Tuning
 from asr.model import DecodeRequest, DecodeResult, Pcm
-from asr.tuning import StreamOptions, Tuning
 
 
 class Aim(Enum):

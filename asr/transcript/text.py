@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from unicodedata import category
 
-from asr.profanity import mask
+from asr.transcript.profanity import mask
 
 # Punctuation by Unicode that is read aloud, so it is part of the words.
 _SPOKEN = frozenset("%&@#/*")

@@ -1,0 +1,1 @@
+"""The engine: one thread, one model, many requests at once."""

@@ -1,0 +1,1 @@
+"""From decoder results to what the caller reads."""

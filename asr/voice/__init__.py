@@ -1,0 +1,1 @@
+"""From bytes to speech: samples, voice activity, where utterances begin and end."""
