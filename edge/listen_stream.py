@@ -212,17 +212,18 @@ class ListenConnection:
         while not self._ended:
             since = self._waiting_since
             quiet_for_s = 0.0 if since is None else self._now() - since
-            limit_s = idle_s
             if quiet_for_s >= idle_s:
                 raise _Idle(f"no audio or message for {idle_s:g} s")
-            if listener is not None and told_since != since and quiet_for_s >= listener.quiet_s:
-                told_since = since
-                for action in listener.quiet():
-                    await self._act(action)
-            elif listener is not None and (since is None or told_since != since):
-                limit_s = min(limit_s, listener.quiet_s)
+            wait_s = idle_s - quiet_for_s
+            if listener is not None:
+                if quiet_for_s >= listener.quiet_s and told_since != since:
+                    told_since = since
+                    for action in listener.quiet():
+                        await self._act(action)
+                left_s = listener.quiet_s - quiet_for_s
+                wait_s = min(wait_s, left_s if left_s > 0 else listener.quiet_s)
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._over.wait(), max(limit_s - quiet_for_s, 0.001))
+                await asyncio.wait_for(self._over.wait(), wait_s)
         last_words_s = self._mesh.settings.last_words_s
         while (left_s := last_words_s - (self._now() - self._told_at)) > 0:  # noqa: ASYNC110
             await asyncio.sleep(left_s)

@@ -29,7 +29,7 @@ async def _http(edge: Edge) -> AsyncIterator[None]:
 def frames(numbers: list[int]) -> list[Any]:
     from livekit import rtc
 
-    pcm = speech(numbers)
+    pcm = speech(numbers) + bytes(2 * PIECE_BYTES)  # a little more than resamplers keep to themselves
     return [
         rtc.AudioFrame(pcm[at : at + PIECE_BYTES], RATE_HZ, 1, PIECE_BYTES // 2)
         for at in range(0, len(pcm), PIECE_BYTES)
