@@ -148,6 +148,8 @@ def _service(wishes: Wishes, name: str, place: Place, redis_url: str, cores: int
         "PYTHONPATH": str(ROOT),
         "PYTHONUNBUFFERED": "1",
     }
+    if public:
+        env["EDGE_SIDECAR_ADMIN"] = f"{LOOPBACK}:{wishes.ports.admin}"
     if place.grpc:
         env["EDGE_GRPC_PORT"] = str(place.grpc)
     if service == "asr" and wishes.model:

@@ -22,6 +22,7 @@ from edge.quiet import drop_bad_requests
 from edge.routes import add_routes
 from edge.settings import EdgeSettings
 from edge.twilio import add_twilio
+from edge.workers import watch_workers
 
 
 async def build_app(settings: EdgeSettings) -> web.Application:
@@ -66,9 +67,14 @@ async def build_app(settings: EdgeSettings) -> web.Application:
 async def _watching(app: web.Application) -> AsyncIterator[None]:
     mesh = app[MESH]
     task = asyncio.create_task(watch(mesh.health, mesh.channel, mesh.asr, mesh.tts), name="health watch")
+    tasks = [task]
+    if mesh.settings.sidecar_admin:
+        counting = watch_workers(mesh.health, mesh.settings.sidecar_admin)
+        tasks.append(asyncio.create_task(counting, name="worker watch"))
     yield
-    task.cancel()
-    with suppress(asyncio.CancelledError):
-        await task
+    for task in tasks:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
     await mesh.fetcher.close()
     await mesh.channel.close()

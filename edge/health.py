@@ -39,6 +39,7 @@ class Health:
     serving: dict[str, bool] = field(default_factory=dict)
     models: list[Model] = field(default_factory=list)
     voices: list[Voice] = field(default_factory=list)
+    workers: dict[str, int] = field(default_factory=dict)  # by service; empty when nobody says
     draining: bool = False
     started_at: float = field(default_factory=time.monotonic)
 
@@ -71,6 +72,11 @@ class Health:
         return status, {
             **body,
             "components": {"api_server": "healthy", **components},
+            "workers": {
+                name: self.workers[service]
+                for name, service in _COMPONENTS.items()
+                if service in self.workers
+            },
             "uptime_seconds": int(time.monotonic() - self.started_at),
             "version": version,
         }

@@ -25,6 +25,9 @@ class EdgeSettings(ServiceSettings):
         validation_alias="EDGE_REQUIRED_SERVICES",
         description="services without which /health says unhealthy",
     )
+    sidecar_admin: str = Field(
+        "", validation_alias="EDGE_SIDECAR_ADMIN", description="host:port that counts the workers"
+    )
     # Lets requests without a key in as the installation itself, with LICENSE_KEY.
     anonymous: bool = Field(False, validation_alias="EDGE_ANONYMOUS")
     # gRPC for clients of other vendors; the sidecar's public listener routes them here. 0 serves none.

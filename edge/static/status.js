@@ -37,11 +37,11 @@ export function startStatus() {
   look();
 }
 
-function show(strip, { status, components, version }, tookMs) {
+function show(strip, { status, components, version, workers }, tookMs) {
   const items = [];
   for (const [part, name] of Object.entries(NAMES)) {
     if (components?.[part] === undefined) continue;
-    items.push(item(grade(stateOf(components[part])), `${name}${remark(part, components[part])}`, stateOf(components[part])));
+    items.push(item(grade(stateOf(components[part])), `${name}${remark(part, components[part], workers?.[part])}`, stateOf(components[part])));
   }
   if (items.length === 0) items.push(item(grade(status), `Server ${status}`));
   const far = item("", `${tookMs < 10 ? tookMs.toFixed(1) : Math.round(tookMs)} ms away`);
@@ -59,9 +59,8 @@ function grade(state) {
 }
 
 /** What is worth saying beside the name: workers, the licence's state, or what is wrong. */
-function remark(part, component) {
+function remark(part, component, workers) {
   const state = stateOf(component);
-  const workers = component?.workers;
   if (typeof workers === "number") return `, ${workers} worker${workers === 1 ? "" : "s"}`;
   if (part === "license_proxy" && component?.valid_until && GOOD.has(state)) return ` until ${new Date(component.valid_until).toLocaleDateString(undefined, { dateStyle: "medium" })}`;
   return GOOD.has(state) ? "" : ` ${state.replaceAll("_", " ")}`;
