@@ -42,7 +42,9 @@ def steps(categories: tuple[str, ...], extra: tuple[str, ...] = ()) -> list[Step
 
 def test(
     context: typer.Context,
-    categories: Annotated[list[str] | None, typer.Argument(help="unit rpc clients e2e bench; default: all.")] = None,
+    categories: Annotated[
+        list[str] | None, typer.Argument(help="unit rpc clients e2e bench; default: all.")
+    ] = None,
 ) -> None:
     """Run every check of the repository. Options go to pytest: `test unit -k name`."""
     words = [*(categories or []), *context.args]

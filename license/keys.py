@@ -128,7 +128,9 @@ def _parse(payload: bytes) -> License:
     """Signed, so honest; but an authority can be newer than this code, so unknown fields are let be."""
     try:
         document: dict[str, Any] = json.loads(payload)
-        limits = {limit.name: _count(document.get("limits", {}).get(limit.name, 0)) for limit in fields(Limits)}
+        limits = {
+            limit.name: _count(document.get("limits", {}).get(limit.name, 0)) for limit in fields(Limits)
+        }
         key_id = str(document["key_id"])
         if not KEY_ID.fullmatch(key_id):
             raise ValueError("key id")
