@@ -222,8 +222,10 @@ class ListenConnection:
                         await self._act(action)
                 left_s = listener.quiet_s - quiet_for_s
                 wait_s = min(wait_s, left_s if left_s > 0 else listener.quiet_s)
+            # Not wait_for: before Python 3.12 it forgets that it was cancelled when what it waits for has come.
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._over.wait(), wait_s)
+                async with asyncio.timeout(wait_s):
+                    await self._over.wait()
         last_words_s = self._mesh.settings.last_words_s
         while (left_s := last_words_s - (self._now() - self._told_at)) > 0:  # noqa: ASYNC110
             await asyncio.sleep(left_s)

@@ -56,3 +56,9 @@ def test_libraries_stay_in_their_rooms(library: str) -> None:
 def test_no_file_is_a_page_too_many() -> None:
     for path in sources(*MAY_IMPORT, "bench", "tests"):
         assert len(path.read_text().splitlines()) <= 400, f"{path} holds more than one noun"
+
+
+def test_no_task_of_the_edge_forgets_that_it_was_cancelled() -> None:
+    """Before Python 3.12 asyncio.wait_for does, when what it waits for comes at the same time: a socket stays open."""
+    for path in sources("edge"):
+        assert "asyncio.wait_for(" not in path.read_text(), f"{path}: use asyncio.timeout"
