@@ -22,3 +22,4 @@ async def edge(tmp_path: Path) -> AsyncIterator[Edge]:
     """The real application; what recognises and speaks behind it does as it is told."""
     async with run_edge(state_dir=tmp_path, fetch_private=True) as running:
         yield running
+        await running.until_closed(len(running.sessions.opened))  # no client leaves anything open behind it

@@ -92,6 +92,8 @@ async def close(plugin: Any) -> None:
     """Closes the plugin, and the connections that it leaves open."""
     await plugin.aclose()
     await plugin._client.close()
+    # The fixture opened it in another context, where it cannot see the session that was made in this one.
+    await agents.utils.http_context._close_http_ctx()
 
 
 @pytest.mark.parametrize(
