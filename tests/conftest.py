@@ -5,12 +5,18 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import grpc
+import hypothesis
 import pytest
 from betterproto2.grpclib.grpclib_server import ServiceBase
 
 from common import logs
 from common.clients import open_channel
 from common.server import RpcServer
+
+# A run finds what the last one found; hunting for new cases is `pytest --hypothesis-profile=hunt`.
+hypothesis.settings.register_profile("same", derandomize=True, deadline=None)
+hypothesis.settings.register_profile("hunt", deadline=None, max_examples=2000)
+hypothesis.settings.load_profile("same")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 EVALDATA = REPOSITORY.parent / "shared" / "evaldata" / "dev"

@@ -103,6 +103,8 @@ class AudioFile(Iterator[bytes]):
         if not streams:
             raise _unsupported("no audio track in the file")
         self._stream = streams[0]
+        if self._stream.codec_context is None:  # a codec that FFmpeg has no decoder for, or a damaged header
+            raise _unsupported("no decoder for the audio in the file")
         self._keep_channels = keep_channels
         self.source_rate_hz = self._stream.codec_context.sample_rate or 0
         self.source_channels = self._stream.codec_context.channels or 1

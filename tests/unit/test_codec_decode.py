@@ -1,6 +1,7 @@
 """Every format in, mesh PCM out."""
 
 import io
+import wave
 from pathlib import Path
 
 import av
@@ -273,3 +274,14 @@ def test_damaged_recordings_end_in_pcm_or_a_typed_error(data: st.DataObject) -> 
         list(decode_file(bytes(good[:cut]), max_ms=60_000))
     except VoxmeshError as error:
         assert error.http < 500
+
+
+def test_a_codec_without_a_decoder_is_refused() -> None:
+    file = io.BytesIO()
+    with wave.open(file, "wb") as out:
+        out.setparams((1, 2, 16_000, 0, "NONE", ""))
+        out.writeframes(b"\0" * 8000)
+    damaged = bytearray(file.getvalue())
+    damaged[20:22] = b"NN"  # the format tag of the header: one that nobody has registered
+    with pytest.raises(UnsupportedFormat):
+        list(decode_file(bytes(damaged)))
