@@ -30,6 +30,22 @@ _PRIVATE_PORT = re.compile(r"(ready|listening) on port \d+$")
 Sink = Callable[[Event], None]
 
 
+def lasting(sink: Sink) -> Sink:
+    """A sink that outlives its reader: when nobody listens any more the mesh still has to be watched and stopped."""
+    gone = False
+
+    def tell(event: Event) -> None:
+        nonlocal gone
+        if gone:
+            return
+        try:
+            sink(event)
+        except (OSError, ValueError):  # a closed pipe, a terminal that went away
+            gone = True
+
+    return tell
+
+
 def json_sink(out: TextIO | None = None) -> Sink:
     """One JSON object a line."""
     stream = out or sys.stdout

@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 
 from cli import note, threads
-from cli.events import Event, Sink, human_sink, json_sink
+from cli.events import Event, Sink, human_sink, json_sink, lasting
 from cli.fail import Trouble, needed_port
 from cli.paths import find_redis, model_cache_dir, state_dir
 from cli.plan import EDGE_PORT, GRACE_S, LOOPBACK, Ports, Wishes, places, programs, sidecar
@@ -64,7 +64,7 @@ def up(
         asr_workers=workers_asr,
         cores=threads.usable_cores(),
     )
-    tell = json_sink() if as_json else human_sink(Console(highlight=False))
+    tell = lasting(json_sink() if as_json else human_sink(Console(highlight=False)))
     try:
         asyncio.run(Mesh(wishes, tell).run())
     except Hopeless as error:

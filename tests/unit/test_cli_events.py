@@ -3,7 +3,7 @@
 import io
 import json
 
-from cli.events import Event, describe, json_sink
+from cli.events import Event, describe, json_sink, lasting
 from cli.listen import Transcript
 
 UP = {
@@ -48,3 +48,16 @@ def test_a_final_replaces_the_interim() -> None:
     heard.take({"type": "transcription", "transcript": "Hello world.", "is_final": True})
     heard.take({"type": "speech_started", "timestamp": 1.0})
     assert heard.render().plain.strip() == "Hello world."
+
+
+def test_a_reader_that_goes_away_does_not_end_the_mesh() -> None:
+    told: list[str] = []
+
+    def sink(event: Event) -> None:
+        told.append(event.kind)
+        raise BrokenPipeError
+
+    tell = lasting(sink)
+    tell(Event("ready", "asr", {}))
+    tell(Event("stopping", "asr", {}))
+    assert told == ["ready"]
