@@ -6,6 +6,7 @@ import wave
 from typing import Any
 
 import httpx
+import jiwer
 import pytest
 
 from tests.clients.calls import wav
@@ -19,6 +20,11 @@ PAUSE = bytes(32 * 1_500)  # ms of silence
 
 def same(text: str, reference: str = CLIP_TEXT) -> bool:
     return normalise(text) == normalise(reference)
+
+
+def understood(text: str, reference: str = SENTENCE) -> bool:
+    """Of what a voice has just said, and of live speech, a small recogniser may mishear a word or two."""
+    return float(jiwer.wer(normalise(reference), normalise(text))) <= 0.25
 
 
 def test_smallest(mesh: RunningMesh) -> None:
@@ -42,10 +48,10 @@ def test_smallest(mesh: RunningMesh) -> None:
                 socket.send_audio_chunk_out(pcm[at : at + 3_200])
             socket.send_close_stream(CloseStream(type="close_stream"))
             finals = [event.transcript for event in socket if getattr(event, "is_final", False)]
-        assert same(" ".join(finals))
+        assert understood(" ".join(finals), CLIP_TEXT)
         spoken = b"".join(client.waves.synthesize_tts(text=SENTENCE, voice_id="magnus", sample_rate=16_000))
         again = client.waves.speech_to_text.transcribe(model="pulse", language="en", request=wav(spoken))
-        assert same(again.transcription, SENTENCE)
+        assert understood(again.transcription)
 
 
 def test_deepgram(mesh: RunningMesh) -> None:
@@ -66,10 +72,10 @@ def test_deepgram(mesh: RunningMesh) -> None:
                 socket.send_media(pcm[at : at + 3_200])
             socket.send_close_stream()
             results = [event for event in socket if event.type == "Results" and event.is_final]
-        assert same(" ".join(one.channel.alternatives[0].transcript for one in results))
+        assert understood(" ".join(one.channel.alternatives[0].transcript for one in results), CLIP_TEXT)
         spoken = b"".join(client.speak.v1.audio.generate(text=SENTENCE, encoding="linear16", container="wav"))
         answer = client.listen.v1.media.transcribe_file(request=spoken, model="nova-3", language="en")
-        assert same(answer.results.channels[0].alternatives[0].transcript, SENTENCE)
+        assert understood(answer.results.channels[0].alternatives[0].transcript)
 
 
 def test_openai(mesh: RunningMesh) -> None:
@@ -86,7 +92,7 @@ def test_openai(mesh: RunningMesh) -> None:
         with wave.open(io.BytesIO(spoken.content)) as file:
             assert 1 < file.getnframes() / file.getframerate() < 6
         again = client.audio.transcriptions.create(file=("a.wav", spoken.content), model="whisper-1")
-        assert same(again.text, SENTENCE)
+        assert understood(again.text)
 
 
 @pytest.mark.parametrize("vendor", ["openai", "deepgram", "smallestai"])
@@ -108,7 +114,7 @@ async def test_livekit_hears_one_utterance_after_the_other(mesh: RunningMesh, ve
                     async for event in stream:
                         if event.type == agents.stt.SpeechEventType.FINAL_TRANSCRIPT:
                             text = f"{text} {event.alternatives[0].text}"
-                        if same(text):
+                        if understood(text, CLIP_TEXT):
                             break
                 await talking
         await recogniser.aclose()
