@@ -22,9 +22,9 @@ def same(text: str, reference: str = CLIP_TEXT) -> bool:
     return normalise(text) == normalise(reference)
 
 
-def understood(text: str, reference: str = SENTENCE) -> bool:
-    """Of what a voice has just said, and of live speech, a small recogniser may mishear a word or two."""
-    return float(jiwer.wer(normalise(reference), normalise(text))) <= 0.25
+def understood(text: str) -> bool:
+    """A voice says a sentence differently each time; a small recogniser may mishear two words of the nine."""
+    return float(jiwer.wer(normalise(SENTENCE), normalise(text))) <= 0.25
 
 
 def test_smallest(mesh: RunningMesh) -> None:
@@ -48,7 +48,7 @@ def test_smallest(mesh: RunningMesh) -> None:
                 socket.send_audio_chunk_out(pcm[at : at + 3_200])
             socket.send_close_stream(CloseStream(type="close_stream"))
             finals = [event.transcript for event in socket if getattr(event, "is_final", False)]
-        assert understood(" ".join(finals), CLIP_TEXT)
+        assert same(" ".join(finals))
         spoken = b"".join(client.waves.synthesize_tts(text=SENTENCE, voice_id="magnus", sample_rate=16_000))
         again = client.waves.speech_to_text.transcribe(model="pulse", language="en", request=wav(spoken))
         assert understood(again.transcription)
@@ -72,7 +72,7 @@ def test_deepgram(mesh: RunningMesh) -> None:
                 socket.send_media(pcm[at : at + 3_200])
             socket.send_close_stream()
             results = [event for event in socket if event.type == "Results" and event.is_final]
-        assert understood(" ".join(one.channel.alternatives[0].transcript for one in results), CLIP_TEXT)
+        assert same(" ".join(one.channel.alternatives[0].transcript for one in results))
         spoken = b"".join(client.speak.v1.audio.generate(text=SENTENCE, encoding="linear16", container="wav"))
         answer = client.listen.v1.media.transcribe_file(request=spoken, model="nova-3", language="en")
         assert understood(answer.results.channels[0].alternatives[0].transcript)
@@ -114,7 +114,7 @@ async def test_livekit_hears_one_utterance_after_the_other(mesh: RunningMesh, ve
                     async for event in stream:
                         if event.type == agents.stt.SpeechEventType.FINAL_TRANSCRIPT:
                             text = f"{text} {event.alternatives[0].text}"
-                        if understood(text, CLIP_TEXT):
+                        if same(text):
                             break
                 await talking
         await recogniser.aclose()

@@ -25,7 +25,7 @@ async def heard(mesh: RunningMesh, audio: bytes, query: str = "") -> str:
 
 
 def assert_says(text: str, transcript: str) -> None:
-    assert jiwer.wer(normalise(text), normalise(transcript)) <= 0.25, transcript  # a small recogniser
+    assert jiwer.wer(normalise(text), normalise(transcript)) <= 0.12, transcript
 
 
 async def test_speak_is_heard_back(mesh: RunningMesh) -> None:
