@@ -17,6 +17,7 @@ log = logs.get_logger()
 
 CLOSE_TIMEOUT_S = 5.0
 MAX_REASON_BYTES = 120  # a closing frame holds 123
+_CLOSING_FRAME = b"\x88\x80\0\0\0\0"  # as a client sends it: masked, without a code
 
 
 async def open_socket(
@@ -34,7 +35,28 @@ async def open_socket(
     socket.headers["x-request-id"] = request[REQUEST_ID]
     socket.headers["dg-request-id"] = request[REQUEST_ID]
     await socket.prepare(request)
+    if request.transport is not None:
+        request.transport.set_protocol(_HalfOpen(request.protocol))
     return socket
+
+
+class _HalfOpen(asyncio.Protocol):
+    """A client that shuts its sending side down has said all it will, and still hears the answer.
+
+    Without this the transport closes both sides at the first sign of it, and the last words have nowhere to go.
+    """
+
+    def __init__(self, inner: asyncio.Protocol) -> None:
+        # Straight to the one who does the work: these are called for every frame.
+        self.data_received = inner.data_received  # type: ignore[method-assign]
+        self.connection_lost = inner.connection_lost  # type: ignore[method-assign]
+        self.pause_writing = inner.pause_writing  # type: ignore[method-assign]
+        self.resume_writing = inner.resume_writing  # type: ignore[method-assign]
+
+    def eof_received(self) -> bool:
+        """Takes it for a closing frame; True keeps our side open."""
+        self.data_received(_CLOSING_FRAME)
+        return True
 
 
 def require_upgrade(request: web.Request) -> None:

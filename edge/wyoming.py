@@ -30,6 +30,8 @@ DIALECT = "wyoming"
 MAX_CONNECTIONS = 256
 _READ_BYTES = 64 * 1024
 _MAX_PIECE_BYTES = 32 * 1024
+# A client that is gone altogether has answered the first thing it is sent by then.
+_PROBE_S = 0.05
 
 Domain = Literal["asr", "tts"]
 
@@ -129,7 +131,7 @@ class _Connection:
         texts: list[str] = []
         spoken = options.language
         async with self._admit(Kind.LISTEN_STREAM, request_id) as admission:
-            live = recognise_live(self._mesh, options, _audio(events), admission, request_id)
+            live = recognise_live(self._mesh, options, self._audio(events), admission, request_id)
             async with aclosing(live) as responses:
                 async for response in responses:
                     result = response.result
@@ -144,6 +146,20 @@ class _Connection:
             await self._send(wyoming.transcript(" ".join(texts), spoken))
             if texts:
                 await self._send(Event("transcript-stop"))
+
+    async def _audio(self, events: AsyncIterator[Event]) -> AsyncIterator[bytes]:
+        async for event in events:
+            if event.type == "audio-stop":
+                return
+            if event.type == "audio-start":
+                raise InvalidArgument("audio-start must come once before audio-stop")
+            if event.type == "audio-chunk" and event.payload:
+                yield event.payload
+        # A client that shut its sending side may still read, so what it said counts as said. One that is gone
+        # altogether looks the same until it is written to twice.
+        for _ in range(2):
+            await self._send(Event("voice-stopped"))
+            await asyncio.sleep(_PROBE_S)
 
     async def _speak(self, event: Event) -> None:
         text = wyoming.text_of(event.data, self._mesh.settings.max_text_chars)
@@ -220,6 +236,8 @@ class _Connection:
                 await self._writer.drain()
         except TimeoutError:
             raise Cancelled("the client does not read") from None
+        except ConnectionError:
+            raise Cancelled("the client is gone") from None
 
 
 class _Events:
@@ -249,17 +267,6 @@ class _Events:
             if not data:
                 raise StopAsyncIteration
             self._ready.extend(self._framer.feed(data))
-
-
-async def _audio(events: AsyncIterator[Event]) -> AsyncIterator[bytes]:
-    async for event in events:
-        if event.type == "audio-stop":
-            return
-        if event.type == "audio-start":
-            raise InvalidArgument("audio-start must come once before audio-stop")
-        if event.type == "audio-chunk" and event.payload:
-            yield event.payload
-    raise Cancelled("the client is gone")
 
 
 async def _texts(events: AsyncIterator[Event], speech: Speech) -> None:

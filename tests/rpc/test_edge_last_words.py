@@ -91,6 +91,12 @@ async def closing(socket: ClientWebSocketResponse) -> None:
     await socket._writer.close(1000, b"")
 
 
+async def half_closing(socket: ClientWebSocketResponse) -> None:
+    """The sending side of the connection is shut, without a word."""
+    assert socket._conn is not None and socket._conn.transport is not None
+    socket._conn.transport.write_eof()  # type: ignore[attr-defined]
+
+
 def both(first: Ending, then: Ending) -> Ending:
     async def end(socket: ClientWebSocketResponse) -> None:
         await first(socket)
@@ -134,6 +140,9 @@ WAYS: dict[str, tuple[str, Ending, bool]] = {
     "pulse closing frame": (PULSE, closing, False),
     "pulse finalize, then gone": (PULSE, both(FINALIZE, closing), False),
     "pulse finalize and close_stream": (PULSE, both(FINALIZE, CLOSE_STREAM), False),
+    "pulse half-close": (PULSE, half_closing, False),
+    "pulse finalize, then half-close": (PULSE, both(FINALIZE, half_closing), False),
+    "pulse close_stream, then half-close": (PULSE, both(CLOSE_STREAM, half_closing), False),
     "waves close_stream": ("/waves/v1/stt/live?model=pulse", CLOSE_STREAM, False),
     "get_text old end": ("/api/v1/lightning/get_text", saying({"flag": "END"}), False),
     "deepgram Finalize": (DEEPGRAM, DG_FINALIZE, True),
@@ -141,6 +150,9 @@ WAYS: dict[str, tuple[str, Ending, bool]] = {
     "deepgram empty frame": (DEEPGRAM, saying(b""), False),
     "deepgram closing frame": (DEEPGRAM, closing, False),
     "deepgram Finalize, then gone": (DEEPGRAM, both(DG_FINALIZE, closing), False),
+    "deepgram half-close": (DEEPGRAM, half_closing, False),
+    "deepgram Finalize, then half-close": (DEEPGRAM, both(DG_FINALIZE, half_closing), False),
+    "deepgram CloseStream, then half-close": (DEEPGRAM, both(DG_CLOSE, half_closing), False),
 }
 
 
@@ -174,7 +186,9 @@ async def test_the_worker_dies_on_the_last_word(edge: Edge, way: str) -> None:
             assert final_text(told) == text_of(numbers), (way, numbers, cut)
 
 
-@pytest.mark.parametrize("ending", ["commit", "commit, then gone", "gone"])
+@pytest.mark.parametrize(
+    "ending", ["commit", "commit, then gone", "gone", "commit, then half-close", "half-close"]
+)
 @pytest.mark.parametrize("detects", [False, True])
 async def test_realtime(edge: Edge, ending: str, detects: bool) -> None:
     sleeper = Sleeper(edge)
@@ -193,12 +207,16 @@ async def test_realtime(edge: Edge, ending: str, detects: bool) -> None:
                     await socket.send_json({"type": "input_audio_buffer.commit"})
                 if ending.endswith("gone"):
                     await closing(socket)
+                elif ending.endswith("half-close"):
+                    await half_closing(socket)
                 await sleeper.wake()
-                told = await heard(socket, until_final=not ending.endswith("gone"))
+                told = await heard(socket, until_final=ending == "commit")
             assert final_text(told) == text_of(numbers), (ending, numbers, cut)
 
 
-@pytest.mark.parametrize("ending", ["stop", "closing frame"])
+@pytest.mark.parametrize(
+    "ending", ["stop", "closing frame", "stop, then gone", "half-close", "stop, then half-close"]
+)
 async def test_telephone(edge: Edge, ending: str) -> None:
     sleeper = Sleeper(edge)
     shape = {"encoding": "audio/x-mulaw", "sampleRate": 8000, "channels": 1}
@@ -214,10 +232,12 @@ async def test_telephone(edge: Edge, ending: str) -> None:
                     payload = base64.b64encode(audio[at : at + cut]).decode()
                     media = {"track": "inbound", "timestamp": str(at // 8), "payload": payload}
                     await socket.send_json({"event": "media", "streamSid": "MZ1", "media": media})
-                if ending == "stop":
+                if ending.startswith("stop"):
                     await socket.send_json({"event": "stop", "streamSid": "MZ1", "stop": {}})
-                else:
+                if ending.endswith(("closing frame", "gone")):
                     await closing(socket)
+                elif ending.endswith("half-close"):
+                    await half_closing(socket)
                 await sleeper.wake()
                 told = await heard(socket, until_final=False)
             assert final_text(told) == text_of(numbers), (ending, numbers, cut)
@@ -266,7 +286,7 @@ async def test_riva(edge: Edge) -> None:
                 assert found.strip() == text_of(numbers), (numbers, cut)
 
 
-@pytest.mark.parametrize("ending", ["audio-stop", "half-close"])
+@pytest.mark.parametrize("ending", ["audio-stop", "audio-stop, then half-close", "half-close"])
 async def test_wyoming(edge: Edge, ending: str) -> None:
     sleeper = Sleeper(edge)
     shape = {"rate": 16_000, "width": 2, "channels": 1}
@@ -279,8 +299,9 @@ async def test_wyoming(edge: Edge, ending: str) -> None:
                 writer.write(encode(Event("audio-start", dict(shape))))
                 for frame in frames(numbers, cut):
                     writer.write(encode(Event("audio-chunk", dict(shape), frame)))
-                writer.write(encode(Event("audio-stop", {})))
-                if ending == "half-close":
+                if ending.startswith("audio-stop"):
+                    writer.write(encode(Event("audio-stop", {})))
+                if ending.endswith("half-close"):
                     writer.write_eof()
                 await sleeper.wake()
                 text = ""
