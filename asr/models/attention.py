@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 
-from asr.models.cache import DecoderCache
+from asr.models.cache import DecoderCache, layer_pairs
 
 _attend = F.scaled_dot_product_attention
 
@@ -24,52 +24,48 @@ class StepAttention:
     def __init__(
         self, cache: DecoderCache, rows: Sequence[int], places: Sequence[int], device: torch.device
     ) -> None:
-        self._cache = cache
-        self._slots = slice(rows[0], rows[0] + len(rows))
-        self._length = max(places) + 1
-        self._at = places[0]
+        first, last = rows[0], rows[0] + len(rows)
+        length = max(places) + 1
+        self._queries = cache.queries
         self._rows = torch.tensor(rows, device=device)
         self._places = torch.tensor(places, device=device)
+        self._text = layer_pairs(cache.text[:, :, first:last, :, :length])
         self._single = len(rows) == 1
-        self._text_mask = (
-            None if self._single else _mask([place + 1 for place in places], self._length, device)
-        )
-        lengths = [cache.audio_length[row] for row in rows]
-        self._audio = [
-            (i, slice(row, row + 1), n) for i, (row, n) in enumerate(zip(rows, lengths, strict=True))
-        ]
-        self._audio_length = max(lengths)
+        if self._single:
+            self._written = cache.text[:, :, first, :, places[0]].unbind(0)  # per layer [2, heads, width]
+            self._text_mask = None
+        else:
+            self._written = cache.text.permute(0, 2, 4, 1, 3, 5).unbind(0)  # [slots, text, 2, heads, width]
+            self._text_mask = _mask([place + 1 for place in places], length, device)
         # On CPU rows are attended to one by one at their own length; on a GPU launches cost more than padding.
         self._padded = device.type != "cpu"
-        self._audio_mask = _mask(lengths, self._audio_length, device) if self._padded else None
+        if self._padded:
+            lengths = [cache.audio_length[row] for row in rows]
+            self._audio = [layer_pairs(cache.audio[:, :, first:last, :, : max(lengths)])]
+            self._audio_mask = _mask(lengths, max(lengths), device)
+        else:
+            self._audio = [cache.heard(row) for row in rows]
 
     def text(self, layer: int, qkv: torch.Tensor) -> torch.Tensor:
         """qkv [rows, 3, heads, width] -> [rows, heads, width]; keys and values join the cache."""
-        q, k, v = qkv.unbind(1)
-        keys, values = self._cache.self_k[layer], self._cache.self_v[layer]  # [slots, heads, text, width]
         if self._single:
-            keys[self._slots, :, self._at] = k
-            values[self._slots, :, self._at] = v
+            self._written[layer].copy_(qkv[0, 1:])
         else:
-            keys.transpose(1, 2).index_put_((self._rows, self._places), k)
-            values.transpose(1, 2).index_put_((self._rows, self._places), v)
-        keys, values = keys[self._slots, :, : self._length], values[self._slots, :, : self._length]
-        return _attend(q.unsqueeze(2), keys, values, attn_mask=self._text_mask).squeeze(2)
+            self._written[layer].index_put_((self._rows, self._places), qkv[:, 1:])
+        keys, values = self._text[layer]
+        return _attend(qkv[:, 0].unsqueeze(2), keys, values, attn_mask=self._text_mask).squeeze(2)
 
     def audio(self, layer: int, q: torch.Tensor) -> torch.Tensor:
         """q [rows, heads, width] -> [rows, heads, width]."""
-        if (queries := self._cache.cross_q.get(layer)) is not None:
+        if (queries := self._queries.get(layer)) is not None:
             queries.transpose(1, 2).index_put_((self._rows, self._places), q)
-        keys, values = self._cache.cross_k[layer], self._cache.cross_v[layer]
         q = q.unsqueeze(2)
         if self._padded:
-            keys, values = (
-                keys[self._slots, :, : self._audio_length],
-                values[self._slots, :, : self._audio_length],
-            )
-            return _attend(q, keys, values, attn_mask=self._audio_mask).squeeze(2)
-        mixed = [_attend(q[i : i + 1], keys[at, :, :n], values[at, :, :n]) for i, at, n in self._audio]
-        return (mixed[0] if self._single else torch.cat(mixed)).squeeze(2)
+            return _attend(q, *self._audio[0][layer], attn_mask=self._audio_mask).squeeze(2)
+        if self._single:
+            return _attend(q, *self._audio[0][layer]).squeeze(2)
+        mixed = [_attend(one, *heard[layer]) for one, heard in zip(q.split(1), self._audio, strict=True)]
+        return torch.cat(mixed).squeeze(2)
 
 
 class PromptAttention:
@@ -90,34 +86,32 @@ class PromptAttention:
             mask = None
             if start and count > 1:  # the diagonal ends at the last key
                 mask = torch.ones(count, start + count, dtype=torch.bool, device=device).tril_(start)
-            self._parts.append((slice(first, first + count), row, start, start + count, mask))
+            end = start + count
+            seen = layer_pairs(cache.text[:, :, row : row + 1, :, :end])
+            written = cache.text[:, :, row, :, start:end].unbind(0)  # per layer [2, heads, count, width]
+            self._parts.append((slice(first, first + count), row, slice(start, end), mask, seen, written))
             first += count
 
     def text(self, layer: int, qkv: torch.Tensor) -> torch.Tensor:
         """qkv [rows, 3, heads, width] -> [rows, heads, width]; keys and values join the cache."""
-        q, k, v = qkv.permute(1, 2, 0, 3)  # each [heads, rows, width]
-        keys, values = self._cache.self_k[layer], self._cache.self_v[layer]
+        qkv = qkv.permute(1, 2, 0, 3)  # [3, heads, rows, width]
         mixed = []
-        for at, row, start, end, mask in self._parts:
-            keys[row, :, start:end] = k[:, at]
-            values[row, :, start:end] = v[:, at]
-            causal = mask is None and end - start > 1
-            seen = keys[None, row, :, :end], values[None, row, :, :end]
-            mixed.append(_attend(q[None, :, at], *seen, attn_mask=mask, is_causal=causal)[0].transpose(0, 1))
+        for at, _, place, mask, seen, written in self._parts:
+            written[layer].copy_(qkv[1:, :, at])
+            causal = mask is None and place.stop - place.start > 1
+            q = qkv[:1, :, at]
+            mixed.append(_attend(q, *seen[layer], attn_mask=mask, is_causal=causal)[0].transpose(0, 1))
         return torch.cat(mixed)
 
     def audio(self, layer: int, q: torch.Tensor) -> torch.Tensor:
         """q [rows, heads, width] -> [rows, heads, width]."""
         q = q.transpose(0, 1)  # [heads, rows, width]
-        queries = self._cache.cross_q.get(layer)
-        keys, values = self._cache.cross_k[layer], self._cache.cross_v[layer]
+        queries = self._cache.queries.get(layer)
         mixed = []
-        for at, row, start, end, _ in self._parts:
+        for at, row, place, *_ in self._parts:
             if queries is not None:
-                queries[row, :, start:end] = q[:, at]
-            n = self._cache.audio_length[row]
-            heard = keys[None, row, :, :n], values[None, row, :, :n]
-            mixed.append(_attend(q[None, :, at], *heard)[0].transpose(0, 1))
+                queries[row, :, place] = q[:, at]
+            mixed.append(_attend(q[None, :, at], *self._cache.heard(row)[layer])[0].transpose(0, 1))
         return torch.cat(mixed)
 
 

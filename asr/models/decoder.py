@@ -51,7 +51,7 @@ class Decoder:
     ) -> None:
         self.cache = cache
         self._kind, self._device = kind, device
-        self._attention = cache.self_k[0].dtype
+        self._attention = cache.kind
         self._heads, self._state = dims.n_text_head, dims.n_text_state
         # Kept as stored, rows are converted when read; a copy, so that the file need not stay mapped.
         self._embedding = weights("decoder.embedding").to(device, copy=True)
@@ -68,12 +68,10 @@ class Decoder:
 
     def hear(self, row: int, states: torch.Tensor) -> None:
         """Gives a row its audio (states [n, state]) and empties its text."""
-        cache, n = self.cache, len(states)
-        cache.audio_length[row], cache.text_length[row] = n, 0
-        for layer, cross_kv in enumerate(self._cross_kv):
-            kv = cross_kv(states).view(n, 2, self._heads, -1).permute(1, 2, 0, 3)  # [2, heads, n, width]
-            cache.cross_k[layer][row, :, :n].copy_(kv[0])
-            cache.cross_v[layer][row, :, :n].copy_(kv[1])
+        n = len(states)
+        self.cache.hear(row, n)
+        for cross_kv, kept in zip(self._cross_kv, self.cache.audio[:, :, row, :, :n].unbind(0), strict=True):
+            kept.copy_(cross_kv(states).view(n, 2, self._heads, -1).permute(1, 2, 0, 3))
 
     def hidden(self, segments: Sequence[Segment]) -> torch.Tensor:
         """Appends each segment to its row -> states [wanted of all segments in order, state]."""
@@ -94,9 +92,9 @@ class Decoder:
         rows, heads = len(tokens), self._heads
         for layer, block in enumerate(self._blocks):
             qkv = block.qkv(block.attn_ln(x)).to(self._attention).view(rows, 3, heads, -1)
-            x += block.out(attend.text(layer, qkv).view(rows, -1).to(self._kind))
+            x += block.out(attend.text(layer, qkv).view(rows, -1))
             q = block.cross_q(block.cross_ln(x)).to(self._attention).view(rows, heads, -1)
-            x += block.cross_out(attend.audio(layer, q).view(rows, -1).to(self._kind))
+            x += block.cross_out(attend.audio(layer, q).view(rows, -1))
             x += block.fc2(F.gelu(block.fc1(block.mlp_ln(x))))
         for start, segment in zip(starts, segments, strict=True):
             self.cache.text_length[segment.row] = start + len(segment.tokens)

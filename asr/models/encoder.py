@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -10,6 +11,7 @@ from asr.models.dims import Dims
 from asr.models.quant import Linear
 
 SILENCE_STRIDE = 8
+CONV_WIDTH = 3
 
 Weights = Callable[[str], torch.Tensor]  # parameter by name, in the stored type
 
@@ -26,6 +28,30 @@ class Norm:
         return F.layer_norm(x, self.shape, self.weight, self.bias)
 
 
+class MakeLinear(Protocol):
+    """The linear layer of a parameter name, with GELU behind it where asked."""
+
+    def __call__(self, name: str, *, gelu: bool = False) -> Linear: ...
+
+
+class _Conv:
+    """A convolution over time of width 3 and its GELU, as a product over windows of the input.
+
+    Each window is a run of memory, so the windows overlap and nothing is gathered.
+    """
+
+    def __init__(self, linear: Linear, stride: int) -> None:
+        self._linear, self._stride = linear, stride
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """x [batch, n, channels] -> [batch * n / stride, state]."""
+        batch, n, channels = x.shape
+        x = F.pad(x, (0, 0, 1, 1))
+        shape = (batch, n // self._stride, CONV_WIDTH * channels)
+        windows = x.as_strided(shape, ((n + 2) * channels, self._stride * channels, 1))
+        return self._linear(windows.reshape(-1, CONV_WIDTH * channels))
+
+
 _Memory = tuple[torch.Tensor, torch.Tensor]  # keys and values [1, heads, n, width]
 
 
@@ -36,14 +62,14 @@ class _Block:
         self,
         name: str,
         weights: Weights,
-        linear: Callable[[str], Linear],
+        linear: MakeLinear,
         norm: Callable[[str], Norm],
         heads: int,
     ) -> None:
         self._heads = heads
         self._attn_ln, self._mlp_ln = norm(f"{name}.attn_ln"), norm(f"{name}.mlp_ln")
         self._qkv, self._out = linear(f"{name}.attn.qkv"), linear(f"{name}.attn.out")
-        self._fc1, self._fc2 = linear(f"{name}.mlp.fc1"), linear(f"{name}.mlp.fc2")
+        self._fc1, self._fc2 = linear(f"{name}.mlp.fc1", gelu=True), linear(f"{name}.mlp.fc2")
         self._silence: _Memory | None = None
 
     def __call__(
@@ -62,8 +88,8 @@ class _Block:
                 for own, silence in zip((k, v), self._silence, strict=True)
             )
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=bias).transpose(1, 2).reshape(rows, state)
-        x += self._out(mixed.to(x.dtype))
-        x += self._fc2(F.gelu(self._fc1(self._mlp_ln(x))))
+        x += self._out(mixed)
+        x += self._fc2(self._fc1(self._mlp_ln(x)))
         return x
 
     def learn(self, x: torch.Tensor, attention: torch.dtype) -> torch.Tensor:
@@ -86,23 +112,19 @@ class Encoder:
         self,
         dims: Dims,
         weights: Weights,
-        linear: Callable[[str], Linear],
+        linear: MakeLinear,
         *,
         kind: torch.dtype,
         attention: torch.dtype,
         device: torch.device,
     ) -> None:
         self._kind, self._attention = kind, attention
-        conv = attention if device.type == "cpu" else kind
 
         def norm(name: str) -> Norm:
             return Norm(weights, name, kind, device)
 
-        def conv_parameters(name: str) -> tuple[torch.Tensor, torch.Tensor]:
-            return weights(f"{name}.weight").to(device, conv), weights(f"{name}.bias").to(device, conv)
-
-        self._conv1, self._conv2 = conv_parameters("encoder.conv1"), conv_parameters("encoder.conv2")
-        self._conv_kind = conv
+        self._conv1 = _Conv(linear("encoder.conv1", gelu=True), 1)
+        self._conv2 = _Conv(linear("encoder.conv2", gelu=True), 2)
         self._positions = weights("encoder.positions").to(device, kind)
         self._blocks = [
             _Block(f"encoder.blocks.{index}", weights, linear, norm, dims.n_audio_head)
@@ -136,8 +158,8 @@ class Encoder:
 
     def _embed(self, mel: torch.Tensor) -> tuple[torch.Tensor, int, int]:
         """mel -> (states [batch * n, state], batch, n)."""
-        x = F.gelu(F.conv1d(mel.to(self._conv_kind), *self._conv1, padding=1))
-        x = F.gelu(F.conv1d(x, *self._conv2, stride=2, padding=1))
-        batch, state, n = x.shape
-        x = x.transpose(1, 2).to(self._kind) + self._positions[:n]
-        return x.reshape(batch * n, state), batch, n
+        batch, _, frames = mel.shape
+        x = self._conv1(mel.transpose(1, 2).contiguous())
+        x = self._conv2(x.view(batch, frames, -1)).view(batch, frames // 2, -1)
+        x = x.to(self._kind) + self._positions[: frames // 2]
+        return x.view(batch * (frames // 2), -1), batch, frames // 2

@@ -1,6 +1,6 @@
 """A Whisper checkpoint ready to compute: mel, encoder, decoder with slots."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 
@@ -8,7 +8,7 @@ from asr.model import MAX_WINDOW_SAMPLES, SAMPLE_RATE_HZ, Pcm
 from asr.models.cache import DecoderCache
 from asr.models.decoder import Decoder, Segment
 from asr.models.dims import POSITION_SAMPLES, Dims
-from asr.models.encoder import Encoder, Weights
+from asr.models.encoder import Encoder, MakeLinear, Weights
 from asr.models.mel import LogMel, syllables
 from asr.models.quant import ComputeType, Linear, Rows, cpu_has_bf16, make_linear
 
@@ -53,15 +53,13 @@ class Whisper:
         if on_cpu and compute != "fp32" and cpu_has_bf16():
             attention = torch.bfloat16
 
-        def linear(rows: Rows) -> Callable[[str], Linear]:
-            def make(name: str) -> Linear:
-                return make_linear(
-                    weights(f"{name}.weight"),
-                    weights(f"{name}.bias"),
-                    rows=rows,
-                    compute=compute,
-                    device=device,
-                )
+        def linear(rows: Rows) -> MakeLinear:
+            def make(name: str, *, gelu: bool = False) -> Linear:
+                weight = weights(f"{name}.weight")
+                if weight.dim() == 3:  # a convolution [out, in, width], as a product over windows [width, in]
+                    weight = weight.permute(0, 2, 1).flatten(1)
+                bias = weights(f"{name}.bias")
+                return make_linear(weight, bias, rows=rows, compute=compute, device=device, gelu=gelu)
 
             return make
 
@@ -140,9 +138,7 @@ class Whisper:
         """Appends tokens to rows -> logits [wanted, n_logits] float32; suppressed tokens lie far below all others."""
         few = sum(len(segment.tokens) for segment in segments) <= _FEW_ROWS
         torch.set_num_threads(1 if few else self._threads)
-        hidden = self._decoder.hidden(segments)
-        torch.set_num_threads(self._threads)  # the projection is large enough to be shared
-        return self._decoder.logits(hidden)
+        return self._decoder.logits(self._decoder.hidden(segments))
 
     @torch.inference_mode()
     def attention_weights(self, row: int, first: int, last: int, positions: int) -> torch.Tensor:
@@ -161,8 +157,8 @@ class Whisper:
         weights = []
         for layer in sorted({layer for layer, _ in self.alignment_heads}):
             heads = [head for owner, head in self.alignment_heads if owner == layer]
-            q = self.cache.cross_q[layer][row, heads, first:last].float()
-            k = self.cache.cross_k[layer][row, heads, :positions].float()
+            q = self.cache.queries[layer][row, heads, first:last].float()
+            k = self.cache.audio[layer, 0, row, heads, :positions].float()
             weights.append(torch.softmax(q @ k.transpose(1, 2) * q.shape[-1] ** -0.5, dim=-1))
         return torch.cat(weights).cpu()
 
