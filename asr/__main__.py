@@ -19,8 +19,10 @@ from asr.service import AsrService
 from asr.settings import AsrSettings
 from asr.voice.worker import VadWorker
 from common import metrics
+from common.clients import SessionClient, open_channel
 from common.errors import VoxmeshError
 from common.logs import announce, get_logger
+from common.metering import Meter
 from common.ops import Readiness
 from common.server import serve, start_process
 from common.settings import load
@@ -76,18 +78,22 @@ async def main() -> None:
     ready, checkpoints, vad = Readiness(), Checkpoints(), VadWorker()
     voices = VoiceWorker(partial(load_encoder, settings.speaker_model, settings.model_cache_dir))
     ready.set("engine", False, "the models are loading")
+    channel = open_channel(settings.mesh_address)
+    meter = Meter(SessionClient(channel))
 
     def details() -> Mapping[str, Any]:
         return {"models": [entry.recogniser.name for entry in checkpoints]}
 
     async def stop() -> None:
+        await meter.close()
+        await channel.close(None)
         for entry in checkpoints:
             await asyncio.to_thread(entry.recogniser.close)
         vad.close()
         await asyncio.to_thread(voices.close)
 
     await serve(
-        AsrService(checkpoints, vad, settings, voices),
+        AsrService(checkpoints, vad, settings, voices, meter),
         settings=settings,
         ready=ready,
         background=[load_all(settings, checkpoints, voices, ready), watch(checkpoints, ready)],

@@ -54,6 +54,19 @@ class Options:
     num_speakers: int  # 0 estimates it
     progress: bool
 
+    @property
+    def features(self) -> list[str]:
+        """Options worth counting in the usage ledger, under the names the edge counts them by."""
+        flags = {
+            "word_times": self.word_times,
+            "diarize": self.diarize,
+            "multichannel": self.multichannel,
+            "keyterms": bool(self.keyterms),
+            "translate": self.task == "translate",
+            "punctuation": not self.style.no_punctuation,
+        }
+        return [name for name, used in flags.items() if used]
+
     def template(self, nothing: Pcm, context: tuple[int, ...]) -> DecodeRequest:
         """What every decode of the stream has in common; `nothing` is empty audio."""
         return DecodeRequest(

@@ -24,7 +24,9 @@ from asr.voice.worker import VoiceActivity
 from common import metrics
 from common.errors import Unavailable, VoxmeshError
 from common.logs import get_logger
+from common.metering import Meter
 from common.pb.voxmesh.asr import v1 as pb
+from common.pb.voxmesh.license.v1 import Kind
 
 log = get_logger()
 
@@ -41,8 +43,10 @@ class AsrService(pb.AsrServiceBase):
         vad: VoiceActivity,
         settings: AsrSettings,
         voices: Voices | None = None,
+        meter: Meter | None = None,
     ) -> None:
         self._checkpoints, self._vad, self._settings, self._voices = checkpoints, vad, settings, voices
+        self._meter = meter or Meter(None)
         self._tuning = Tuning(interim_ms=settings.interim_ms, cut_ms=settings.cut_ms)
         self._limits = SegmentLimits(target_ms=min(settings.segment_ms, 27_000))
 
@@ -50,22 +54,29 @@ class AsrService(pb.AsrServiceBase):
         self, messages: AsyncIterable[pb.RecognizeRequest]
     ) -> AsyncIterator[pb.RecognizeResponse]:
         requests = aiter(messages)
-        options = read_config(
-            await anext(requests, None),
-            endpointing_ms=self._settings.endpointing_ms,
-            vad_threshold=self._settings.vad_threshold,
-        )
-        checkpoint = self._checkpoints.choose(options.model, options.language)
-        if not checkpoint.recogniser.healthy:
-            raise Unavailable("the engine has stalled")
-        places = max(options.format.channels, 1) if options.multichannel else 1
-        with checkpoint.place(places), _measured(options):
-            run = self._start(options, checkpoint, await self._open_voices() if options.diarize else None)
-            yield pb.RecognizeResponse(started=pb.Started(model=checkpoint.recogniser.name))
-            async with aclosing(run.run(requests)) as events:
-                async for event, channel in events:
-                    yield to_response(event, options.style, channel)
-            yield pb.RecognizeResponse(summary=self._sum_up(options, run))
+        async with self._meter.account(Kind.LISTEN_STREAM) as account:
+            options = read_config(
+                await anext(requests, None),
+                endpointing_ms=self._settings.endpointing_ms,
+                vad_threshold=self._settings.vad_threshold,
+            )
+            account.features = options.features
+            account.becomes(Kind.LISTEN if options.batch else Kind.LISTEN_STREAM)
+            checkpoint = self._checkpoints.choose(options.model, options.language)
+            if not checkpoint.recogniser.healthy:
+                raise Unavailable("the engine has stalled")
+            places = max(options.format.channels, 1) if options.multichannel else 1
+            with checkpoint.place(places), _measured(options):
+                max_ms = account.narrowed(self._settings.max_audio_s * 1000 if options.batch else 0)
+                voices = await self._open_voices() if options.diarize else None
+                run = self._start(options, checkpoint, voices, max_ms)
+                account.measure = lambda: (run.audio_ms, 0)
+                yield pb.RecognizeResponse(started=pb.Started(model=checkpoint.recogniser.name))
+                async with aclosing(run.run(requests)) as events:
+                    async for event, channel in events:
+                        yield to_response(event, options.style, channel)
+                await account.settle()
+                yield pb.RecognizeResponse(summary=self._sum_up(options, run))
 
     async def list_models(self, message: pb.ListModelsRequest) -> pb.ListModelsResponse:
         return pb.ListModelsResponse(
@@ -87,15 +98,11 @@ class AsrService(pb.AsrServiceBase):
         return self._voices
 
     def _start(
-        self, options: Options, checkpoint: Checkpoint, voices: Voices | None
+        self, options: Options, checkpoint: Checkpoint, voices: Voices | None, max_ms: int
     ) -> "BatchRun | LiveStream":
         settings = self._settings
         template = self._template(options, checkpoint)
-        ingest = Ingest(
-            options.format,
-            multichannel=options.multichannel,
-            max_s=settings.max_audio_s if options.batch else 0,
-        )
+        ingest = Ingest(options.format, multichannel=options.multichannel, max_ms=max_ms)
         track = (options.vad_threshold, options.num_speakers, options.offset_ms)
         if options.batch:
             return BatchRun(

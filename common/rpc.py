@@ -90,10 +90,7 @@ class _Call:
 
     def __enter__(self) -> Self:
         metadata = dict(self._context.invocation_metadata() or ())
-        key = metadata.get("authorization") or f"Bearer {metadata.get('x-api-key', '')}"
-        caller.set(
-            Caller(str(metadata.get("x-request-id", "")), str(metadata.get("x-voxmesh-key-id", "")), str(key))
-        )
+        caller.set(Caller.read(metadata))
         structlog.contextvars.bind_contextvars(request_id=caller.get().request_id)
         self._begin = time.perf_counter()
         return self

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from common.caller import FEATURES_HEADER, KEY_ID_HEADER, LEASE_HEADER, MAX_AUDIO_HEADER
 from envoy.clusters import (
     CONNECTION_WINDOW_BYTES,
     STREAM_WINDOW_BYTES,
@@ -19,7 +20,7 @@ _REFLECTION = ("/grpc.reflection.v1.ServerReflection/", "/grpc.reflection.v1alph
 _OPS_PATHS = ("/health", "/ready", "/metrics")
 
 # Who a caller is gets said by the licence service alone; the same headers from outside are dropped.
-IDENTITY_HEADERS = ("x-voxmesh-key-id", "x-voxmesh-customer", "x-voxmesh-features")
+IDENTITY_HEADERS = (KEY_ID_HEADER, LEASE_HEADER, FEATURES_HEADER, MAX_AUDIO_HEADER, "x-voxmesh-customer")
 DIALECTS_CLUSTER = "edge_dialects"
 # Picks the service whose health is asked for through the egress listener.
 SERVICE_HEADER = "x-voxmesh-service"

@@ -2,9 +2,12 @@
 
 import base64
 import json
+import uuid
 
 from common import metrics
+from common.caller import FEATURES_HEADER, KEY_ID_HEADER, LEASE_HEADER, MAX_AUDIO_HEADER
 from common.errors import PermissionDenied, Unauthenticated, VoxmeshError
+from common.metering import OFFERED_LEASE_MS
 from common.pb.envoy.service.auth.v3 import (
     AttributeContextHttpRequest,
     AuthorizationBase,
@@ -24,10 +27,11 @@ from license.leases import LeaseTable
 from license.service import require_quota
 from license.writer import LedgerWriter
 
-KEY_ID_HEADER = "x-voxmesh-key-id"
 KEY_HEADERS = ("authorization", "x-api-key")
 
 _OPEN_PATHS = ("/grpc.health.v1.Health/", "/grpc.reflection.")
+# Calls that take a place for as long as they run. The worker renews the lease; one that never gets the call does not.
+_HELD_PATHS = ("/voxmesh.asr.v1.AsrService/Recognize", "/voxmesh.tts.v1.TtsService/Synthesize")
 _FEATURE_BY_PATH = {"/voxmesh.asr.": "asr", "/voxmesh.tts.": "tts"}
 _SCHEMES = {"bearer", "token"}
 _GRPC_CODES = {  # by the names in common.errors
@@ -37,8 +41,8 @@ _GRPC_CODES = {  # by the names in common.errors
 
 
 class Authorization(AuthorizationBase):
-    """Answers envoy.service.auth.v3. Calls count against the requests per minute and the audio of the day; how many
-    run at once is not known here, for nobody tells when a call ends."""
+    """Answers envoy.service.auth.v3. Calls count against every limit of their key, as those through the edge do: the
+    answer passes on a lease, which the worker that serves the call renews, and gives back with what was used."""
 
     def __init__(self, gate: Gate, leases: LeaseTable, ledger: LedgerWriter) -> None:
         self._gate = gate
@@ -50,16 +54,24 @@ class Authorization(AuthorizationBase):
         if not request:  # absent or empty
             return _denied(Unauthenticated("There is no request to judge."))
         if request.path.startswith(_OPEN_PATHS):
-            return _passed(None)
+            return _passed({})
         try:
             document = self._gate.admit(_key_of(request))
             _require_path(document, request.path)
             await require_quota(document, self._ledger)
-            self._leases.count_start(document)
+            lease_id = self._begin(document, request.path)
         except VoxmeshError as error:
             metrics.license_refusals.add(1, {"reason": error.code})
             return _denied(error)
-        return _passed(document.key_id)
+        return _passed(_identity(document, lease_id))
+
+    def _begin(self, document: License, path: str) -> str:
+        """Counts the call; the lease it holds, if it is one that takes time."""
+        if path not in _HELD_PATHS:
+            self._leases.count_start(document)
+            return ""
+        lease, _ = self._leases.acquire(document, uuid.uuid4().hex, lease_ms=OFFERED_LEASE_MS)
+        return lease.lease_id
 
 
 def _key_of(request: AttributeContextHttpRequest) -> str:
@@ -79,10 +91,21 @@ def _require_path(document: License, path: str) -> None:
             raise PermissionDenied(f"The license does not include {feature}.", feature=feature)
 
 
-def _passed(key_id: str | None) -> CheckResponse:
+def _identity(document: License, lease_id: str) -> dict[str, str]:
+    """What the worker learns of the caller."""
+    said = {
+        KEY_ID_HEADER: document.key_id,
+        LEASE_HEADER: lease_id,
+        FEATURES_HEADER: ",".join(document.features),
+        MAX_AUDIO_HEADER: str(document.limits.max_audio_ms or ""),
+    }
+    return {name: value for name, value in said.items() if value}
+
+
+def _passed(identity: dict[str, str]) -> CheckResponse:
+    headers = [_header(name, value) for name, value in identity.items()]
     # The workers have no use for the key, so it ends here.
-    identity = [_header(KEY_ID_HEADER, key_id)] if key_id else []
-    answer = OkHttpResponse(headers=identity, headers_to_remove=list(KEY_HEADERS))
+    answer = OkHttpResponse(headers=headers, headers_to_remove=list(KEY_HEADERS))
     return CheckResponse(status=Status(code=0), ok_response=answer)
 
 

@@ -1,6 +1,7 @@
 """Leases: how many requests of a key run at once, and how many began in the last minute. No I/O."""
 
 import hashlib
+import heapq
 import hmac
 import secrets
 from collections import deque
@@ -39,7 +40,8 @@ class LeaseTable:
         self.lease_ms = lease_ms
         self._now_ms = now_ms
         self._secret = secret
-        self._leases: dict[str, Lease] = {}  # by lease id, in the order they lapse: renewing moves to the end
+        self._leases: dict[str, Lease] = {}  # by lease id
+        self._ends: list[tuple[int, str]] = []  # heap of when a lease would lapse, past renewals included
         self._by_request: dict[tuple[str, str], str] = {}  # (key id, request id) -> lease id
         self._held: dict[str, int] = {}  # by key id
         self._starts: dict[str, deque[int]] = {}  # by key id: when requests of the last minute began
@@ -52,8 +54,13 @@ class LeaseTable:
         self.sweep()
         return self._held.get(key_id, 0)
 
-    def acquire(self, document: License, request_id: str) -> tuple[Lease, int]:
+    def acquire(self, document: License, request_id: str, *, lease_ms: int = 0) -> tuple[Lease, int]:
         """Takes a lease; the same request id gets the same lease and counts once.
+
+        Args:
+            document: whose request it is.
+            request_id: which one.
+            lease_ms: how long it lives until it is renewed; 0 is as long as after that.
 
         Returns:
             The lease, and the requests left in this minute (0 when there is no such limit).
@@ -71,7 +78,8 @@ class LeaseTable:
         if limit and self._held.get(key_id, 0) >= limit:
             raise AtCapacity(f"The license allows {limit} requests at once.", limit=limit)
         self.count_start(document)
-        lease = Lease(self._name(key_id), key_id, request_id, self._now_ms() + self.lease_ms)
+        expires_ms = self._now_ms() + (lease_ms or self.lease_ms)
+        lease = Lease(self._name(key_id), key_id, request_id, expires_ms)
         self._put(lease)
         return lease, self._left(document)
 
@@ -129,12 +137,11 @@ class LeaseTable:
     def sweep(self) -> int:
         """Drops leases that lapsed and minutes that passed; returns how many leases lapsed."""
         now, lapsed = self._now_ms(), 0
-        while self._leases:
-            oldest = next(iter(self._leases.values()))
-            if oldest.expires_ms > now:
-                break
-            self.release(oldest.lease_id)
-            lapsed += 1
+        while self._ends and self._ends[0][0] <= now:
+            lease = self._leases.get(heapq.heappop(self._ends)[1])
+            if lease is not None and lease.expires_ms <= now:  # else it was released, or renewed since
+                self.release(lease.lease_id)
+                lapsed += 1
         return lapsed
 
     def forget_idle_keys(self) -> None:
@@ -151,13 +158,14 @@ class LeaseTable:
 
     def _put(self, lease: Lease) -> None:
         self._leases[lease.lease_id] = lease
+        heapq.heappush(self._ends, (lease.expires_ms, lease.lease_id))
         self._by_request[(lease.key_id, lease.request_id)] = lease.lease_id
         self._held[lease.key_id] = self._held.get(lease.key_id, 0) + 1
 
     def _keep(self, lease: Lease) -> Lease:
         kept = Lease(lease.lease_id, lease.key_id, lease.request_id, self._now_ms() + self.lease_ms)
-        del self._leases[lease.lease_id]
         self._leases[lease.lease_id] = kept
+        heapq.heappush(self._ends, (kept.expires_ms, kept.lease_id))
         return kept
 
     def _name(self, key_id: str) -> str:

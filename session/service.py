@@ -132,7 +132,7 @@ class SessionService(SessionServiceBase):
         log.info(
             "session_closed",
             session_id=message.session_id,
-            key_id=record.key_id if record else "",
+            key_id=record.key_id if record else message.usage.key_id if message.usage else "",
             lasted_ms=unix_ms() - record.started_ms if record else None,
             status=message.usage.status if message.usage is not None else None,
         )

@@ -8,6 +8,7 @@ from typing import Any
 from common.clients import SessionClient, open_channel
 from common.errors import VoxmeshError
 from common.logs import announce
+from common.metering import Meter
 from common.ops import Readiness
 from common.server import serve, start_process
 from common.settings import load
@@ -78,13 +79,16 @@ async def main() -> None:
     ready = Readiness()
     worker = Worker(settings, ready)
     channel = open_channel(settings.mesh_address)
+    session = SessionClient(channel)
+    meter = Meter(session)
 
     async def stop() -> None:
+        await meter.close()
         await worker.close()
         await channel.close(None)
 
     await serve(
-        TtsService(lambda: worker.engine, settings, _cache(settings, SessionClient(channel))),
+        TtsService(lambda: worker.engine, settings, _cache(settings, session), meter),
         settings=settings,
         ready=ready,
         background=[worker.load(), worker.watch()],

@@ -7,7 +7,9 @@ from contextlib import aclosing, contextmanager, suppress
 
 from common import metrics
 from common.errors import AtCapacity, InvalidArgument, Unavailable, VoxmeshError
+from common.metering import Account, Meter
 from common.pb.voxmesh.audio.v1 import AudioFormat
+from common.pb.voxmesh.license.v1 import Kind
 from common.pb.voxmesh.tts import v1 as pb
 from tts.cache import Recording, ResultCache, request_key
 from tts.gate import Gate
@@ -28,9 +30,14 @@ class TtsService(pb.TtsServiceBase):
     """Speaks with the voices of this worker."""
 
     def __init__(
-        self, synthesiser: Loading | Synthesiser, settings: TtsSettings, cache: ResultCache | None = None
+        self,
+        synthesiser: Loading | Synthesiser,
+        settings: TtsSettings,
+        cache: ResultCache | None = None,
+        meter: Meter | None = None,
     ) -> None:
         """`synthesiser` may be a function that answers None until the voices are loaded."""
+        self._meter = meter or Meter(None)
         self._synthesiser, self._settings, self._cache = synthesiser, settings, cache
         self._gate = Gate(settings.capacity, settings.max_queue_size)
         self._studio: Studio | None = None
@@ -39,7 +46,16 @@ class TtsService(pb.TtsServiceBase):
     async def synthesize(
         self, messages: AsyncIterator[pb.SynthesizeRequest]
     ) -> AsyncIterator[pb.SynthesizeResponse]:
-        requests = aiter(messages)
+        async with self._meter.account(Kind.SPEAK) as account:
+            async with aclosing(self._answer(aiter(messages), account)) as responses:
+                async for response in responses:
+                    if response.summary is not None:
+                        await account.settle()
+                    yield response
+
+    async def _answer(
+        self, requests: AsyncIterator[pb.SynthesizeRequest], account: Account
+    ) -> AsyncGenerator[pb.SynthesizeResponse, None]:
         studio = self._ready()
         with self._stream():
             first = await anext(requests, None)
@@ -51,6 +67,8 @@ class TtsService(pb.TtsServiceBase):
             )
             speaker = Speaker(options, studio, studio.voices)
             script = Script(options, studio.voices, max_characters=self._settings.max_text_characters)
+            account.features = [name for name in ("word_times", "ssml") if getattr(options, name)]
+            account.measure = lambda: (speaker.audio_ms, script.characters)
             started = pb.SynthesizeResponse(
                 started=pb.Started(
                     voice=options.voice.name,
@@ -65,10 +83,12 @@ class TtsService(pb.TtsServiceBase):
                 if self._cache is not None and first is not None and first.config is not None:
                     recording = await self._look_up(self._cache, first.config, options, coming)
                 if isinstance(recording, list):
+                    spoken = recording[-1].summary or pb.Summary()
+                    account.measure = lambda: (spoken.audio_ms, spoken.characters)
                     for response in recording:
                         yield response
                     return
-                async with aclosing(_parts(coming, script)) as parts:
+                async with aclosing(_parts(coming, script, account)) as parts:
                     async with aclosing(_perform(parts, speaker)) as responses:
                         async for response in responses:
                             if recording is not None:
@@ -177,13 +197,15 @@ async def _perform(
         yield response
 
 
-async def _parts(requests: AsyncIterator[pb.SynthesizeRequest], script: Script) -> AsyncGenerator[Part, None]:
+async def _parts(
+    requests: AsyncIterator[pb.SynthesizeRequest], script: Script, account: Account
+) -> AsyncGenerator[Part, None]:
     """Parts in the order of the text. Text is read ahead of the voice, as far as the queue is long.
 
     Raises what is wrong with the text, after the parts before it.
     """
     queue: asyncio.Queue[Part | Exception | None] = asyncio.Queue(MAX_PARTS_AHEAD)
-    reader = asyncio.create_task(_read(requests, script, queue), name="tts-text")
+    reader = asyncio.create_task(_read(requests, script, account, queue), name="tts-text")
     try:
         while (part := await queue.get()) is not None:
             if isinstance(part, Exception):
@@ -198,9 +220,11 @@ async def _parts(requests: AsyncIterator[pb.SynthesizeRequest], script: Script) 
 async def _read(
     requests: AsyncIterator[pb.SynthesizeRequest],
     script: Script,
+    account: Account,
     queue: "asyncio.Queue[Part | Exception | None]",
 ) -> None:
     """Text, flushes and the passing of time into the queue; the end of the text is None."""
+    texts = 0
     coming = asyncio.ensure_future(_next(requests))
     try:
         while True:
@@ -212,6 +236,9 @@ async def _read(
             request = coming.result()
             if request is None:
                 break
+            texts += request.text is not None
+            if texts == 2:  # text that comes in pieces is live
+                account.becomes(Kind.SPEAK_STREAM)
             await _put_all(queue, _take(request, script))
             coming = asyncio.ensure_future(_next(requests))
         # A caller that hung up looks at first like one that has said all: let the cancellation arrive.

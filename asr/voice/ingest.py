@@ -16,8 +16,8 @@ THREAD_BYTES = 32 * 1024
 class Ingest:
     """Decodes what comes; `channels` is known once samples came out."""
 
-    def __init__(self, spec: AudioFormat, *, multichannel: bool, max_s: int = 0) -> None:
-        self._decoder = Decoder(spec, keep_channels=multichannel, max_ms=max_s * 1000)
+    def __init__(self, spec: AudioFormat, *, multichannel: bool, max_ms: int = 0) -> None:
+        self._decoder = Decoder(spec, keep_channels=multichannel, max_ms=max_ms)
         self._plain = spec.encoding == Encoding.PCM_S16LE and spec.sample_rate_hz == SAMPLE_RATE_HZ
         self.channels = max(spec.channels, 1) if multichannel else 1
         self.source_channels = max(spec.channels, 1)

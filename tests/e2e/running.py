@@ -78,6 +78,11 @@ class RunningMesh:
         return {"Authorization": f"Token {self.key}"}
 
     @property
+    def auth_pairs(self) -> tuple[tuple[str, str], ...]:
+        """The same as gRPC metadata."""
+        return (("authorization", f"Bearer {self.key}"),)
+
+    @property
     def ws_url(self) -> str:
         """The edge, for WebSockets."""
         return "ws" + self.url.removeprefix("http")

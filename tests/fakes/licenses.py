@@ -31,6 +31,7 @@ def make_license(
     max_concurrent: int = 0,
     requests_per_minute: int = 0,
     audio_ms_per_day: int = 0,
+    max_audio_ms: int = 0,
 ) -> License:
-    limits = Limits(max_concurrent, requests_per_minute, audio_ms_per_day)
+    limits = Limits(max_concurrent, requests_per_minute, audio_ms_per_day, max_audio_ms=max_audio_ms)
     return License(key_id, "Example Ltd", features, 1_700_000_000_000, expires_ms, limits)

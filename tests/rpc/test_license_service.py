@@ -233,6 +233,21 @@ async def test_calls_count_against_features_and_minutes(served: Served) -> None:
     assert names["x-voxmesh-error"] == "RATE_LIMIT_EXCEEDED" and 1 <= int(names["retry-after"]) <= 60
 
 
+async def test_a_call_that_takes_time_holds_a_lease_and_others_do_not(served: Served) -> None:
+    document = make_license(features=("asr", "tts"), max_concurrent=1, max_audio_ms=9)
+    token = f"Token {sign(document, AUTHORITY)}"
+    for _ in range(3):
+        assert passed(await check(served, "/voxmesh.asr.v1.AsrService/ListModels", authorization=token))
+    first = await check(served, authorization=token)
+    assert first.ok_response
+    said = {option.header.key: option.header.value for option in first.ok_response.headers if option.header}
+    assert said["x-voxmesh-features"] == "asr,tts" and said["x-voxmesh-max-audio-ms"] == "9"
+    second = await check(served, "/voxmesh.tts.v1.TtsService/Synthesize", authorization=token)
+    assert second.status and second.status.code == RESOURCE_EXHAUSTED
+    await served.license.release(ReleaseRequest(lease_id=said["x-voxmesh-lease-id"]))
+    assert passed(await check(served, "/voxmesh.tts.v1.TtsService/Synthesize", authorization=token))
+
+
 async def test_a_request_to_judge_must_be_there(served: Served) -> None:
     answer = await served.authorization.check(CheckRequest())
     assert answer.status and answer.status.code == UNAUTHENTICATED

@@ -54,13 +54,16 @@ def test_the_sidecar_finds_the_process(services: dict[str, Any], name: str) -> N
     assert ingress.ops[0].port == int(env["OPS_PORT"])
 
 
-@pytest.mark.parametrize("name", ["edge", "session"])
+CALLED = {"edge": set(GRPC_SERVICES), "session": {"license"}, "asr": {"session"}, "tts": {"session"}}
+
+
+@pytest.mark.parametrize("name", CALLED)
 def test_callers_find_everyone_they_call(services: dict[str, Any], name: str) -> None:
     found = sidecar(services, name)
     assert str(found.egress) == environment(services[name])["MESH_ADDRESS"]
     for service, endpoints in found.upstreams.items():
         assert [(e.host, e.port) for e in endpoints] == [(service, SERVICE_PORTS[service])]
-    assert set(found.upstreams) == (set(GRPC_SERVICES) if name == "edge" else {"license"})
+    assert set(found.upstreams) == CALLED[name]
 
 
 def test_the_public_listener_finds_the_grpc_port_of_the_edge(services: dict[str, Any]) -> None:

@@ -73,6 +73,21 @@ def test_a_lease_lapses_unless_it_is_renewed(table: LeaseTable, clock: ManualClo
     table.acquire(document, "b")
 
 
+def test_a_short_lease_lapses_before_longer_ones_and_is_a_whole_one_once_renewed(
+    table: LeaseTable, clock: ManualClock
+) -> None:
+    document = make_license(max_concurrent=3)
+    table.acquire(document, "long")
+    offered, _ = table.acquire(document, "offered", lease_ms=100)
+    taken, _ = table.acquire(document, "taken", lease_ms=100)
+    table.renew(taken.lease_id)
+    clock.pass_ms(100)
+    assert table.sweep() == 1 and table.held("key-1") == 2
+    assert not table.release(offered.lease_id)
+    clock.pass_ms(LEASE_MS - 100)
+    assert table.sweep() == 2 and len(table) == 0
+
+
 def test_a_renewed_lease_survives_a_restart(table: LeaseTable, clock: ManualClock) -> None:
     lease, _ = table.acquire(make_license(max_concurrent=1), "a")
     restarted = LeaseTable(clock, SECRET, lease_ms=LEASE_MS)
