@@ -64,7 +64,7 @@ class StepAttention:
             return _attend(q, *self._audio[0][layer], attn_mask=self._audio_mask).squeeze(2)
         if self._single:
             return _attend(q, *self._audio[0][layer]).squeeze(2)
-        mixed = [_attend(one, *heard[layer]) for one, heard in zip(q.split(1), self._audio, strict=True)]
+        mixed = [_attend(q[i : i + 1], *heard[layer]) for i, heard in enumerate(self._audio)]
         return torch.cat(mixed).squeeze(2)
 
 

@@ -51,7 +51,8 @@ class LogMel:
     def __call__(self, pcm: torch.Tensor) -> torch.Tensor:
         """pcm [batch, n] float32 -> [batch, n_mels, n / 160] float32; the range follows each item's loudest bin."""
         spectrum = torch.stft(pcm, FFT_SAMPLES, MEL_HOP_SAMPLES, window=self._window, return_complex=True)
-        power = torch.view_as_real(spectrum[..., :-1]).square_().sum(-1)  # [batch, bins, frames]
+        real, imaginary = torch.view_as_real(spectrum[..., :-1]).square_().unbind(-1)
+        power = real + imaginary  # [batch, bins, frames]
         mel = torch.matmul(self._filters, power).clamp_(min=1e-10).log10_()
         floor = mel.amax(dim=(1, 2), keepdim=True) - _DYNAMIC_RANGE
         return mel.maximum(floor).add_(4.0).div_(4.0)
