@@ -22,6 +22,7 @@ MAX_KEYTERM_WEIGHT = 20.0
 DEFAULT_KEYTERM_WEIGHT = 2.0
 MAX_PROMPT_CHARACTERS = 10_000
 MAX_SPEAKERS = 32
+MIN_HEARTBEAT_MS, MAX_HEARTBEAT_MS = 100, 600_000
 MAX_OFFSET_MS = 2**48  # nine thousand years, and exact in a double
 
 _LANGUAGE = re.compile(r"[a-z]{2,3}(-[a-z0-9]{1,8})*")
@@ -53,6 +54,7 @@ class Options:
     diarize: bool
     num_speakers: int  # 0 estimates it
     progress: bool
+    heartbeat_ms: int  # 0 sends none
 
     @property
     def features(self) -> list[str]:
@@ -111,6 +113,8 @@ def read_config(request: pb.RecognizeRequest | None, *, endpointing_ms: int, vad
     _within("temperature", config.temperature, 0.0, 1.0)
     _within("offset_ms", config.offset_ms, 0, MAX_OFFSET_MS)
     _within("num_speakers", config.num_speakers, 0, MAX_SPEAKERS)
+    if config.heartbeat_ms:
+        _within("heartbeat_ms", config.heartbeat_ms, MIN_HEARTBEAT_MS, MAX_HEARTBEAT_MS)
     if config.vad_threshold and not 0 < config.vad_threshold < 1:
         raise InvalidArgument("vad_threshold must lie between 0 and 1")
     if len(config.prompt) > MAX_PROMPT_CHARACTERS:
@@ -138,6 +142,7 @@ def read_config(request: pb.RecognizeRequest | None, *, endpointing_ms: int, vad
         diarize=config.diarize,
         num_speakers=config.num_speakers,
         progress=config.progress,
+        heartbeat_ms=0 if config.mode == pb.Mode.BATCH else config.heartbeat_ms,
     )
 
 

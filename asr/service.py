@@ -71,7 +71,8 @@ class AsrService(pb.AsrServiceBase):
                 voices = await self._open_voices() if options.diarize else None
                 run = self._start(options, checkpoint, voices, max_ms)
                 account.measure = lambda: (run.audio_ms, 0)
-                yield pb.RecognizeResponse(started=pb.Started(model=checkpoint.recogniser.name))
+                started = pb.Started(model=checkpoint.recogniser.name, heartbeat_ms=options.heartbeat_ms)
+                yield pb.RecognizeResponse(started=started)
                 async with aclosing(run.run(requests)) as events:
                     async for event, channel in events:
                         yield to_response(event, options.style, channel)
@@ -135,6 +136,7 @@ class AsrService(pb.AsrServiceBase):
             backlog_ms=settings.backlog_ms,
             patience_s=settings.backlog_patience_s,
             speakers=(lambda: LiveSpeakers(voices, *track)) if voices else None,
+            heartbeat_s=options.heartbeat_ms / 2000,  # quiet is noticed at every second look at the latest
         )
 
     def _template(self, options: Options, checkpoint: Checkpoint) -> DecodeRequest:

@@ -190,6 +190,7 @@ class ListenConnection:
                 channels=self._decoder.channels,
                 offset_ms=self._offset_ms,
                 metadata=(("x-request-id", self._request_id),),
+                silence_s=self._mesh.settings.worker_silence_s,
             )
             self._relays.put_nowait(self._relay)
         return self._relay

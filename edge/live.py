@@ -90,6 +90,7 @@ class _Hearing:
                 self._options,
                 channels=self._decoder.channels,
                 metadata=(("x-request-id", self._request_id),),
+                silence_s=self._mesh.settings.worker_silence_s,
             )
             self._relay.set_result(relay)
         return self._relay.result()

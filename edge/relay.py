@@ -21,8 +21,15 @@ MAX_HELD_MS = 60_000
 MAX_WAITING_MS = 2_000
 MAX_MESSAGE_BYTES = 512 * 1024
 RECOVERY_DEADLINE_S = 15.0
+# A stream that no worker has taken yet is worth less waiting: its client can still go elsewhere.
+FIRST_DEADLINE_S = 5.0
 # Audio that ends this many workers ends the stream before it ends them all.
 MAX_LOSSES_AT_ONE_PLACE = 3
+# A worker that hangs says nothing, not even that it is well. By then the sidecar has stopped choosing it.
+SILENCE_S = 10.0
+# Another worker that does not even accept the stream: the next may.
+_ACCEPT_AGAIN_S = 4.0
+BEATS = 4  # that may be missed
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.02, 1.0
 _AUDIO_TAG = bytes(RecognizeRequest(audio=b"x"))[:1]
 
@@ -54,7 +61,9 @@ class Relay:
         offset_ms: int = 0,
         metadata: tuple[tuple[str, str], ...] = (),
         now: Callable[[], float] | None = None,
+        silence_s: float = SILENCE_S,
     ) -> None:
+        self._silence_s = silence_s
         self._client, self._options, self._metadata = client, options, metadata
         self._channels = channels
         self._bytes_per_ms = BYTES_PER_MS * channels
@@ -72,6 +81,7 @@ class Relay:
         self._last_utterance_end: dict[int, int] = {}
         self._started = False  # a worker has accepted the stream at least once
         self._accepted = False  # the present one has
+        self._promised = False  # the present one says when it is well
 
     @property
     def position_ms(self) -> int:
@@ -127,7 +137,7 @@ class Relay:
             heard = False
             try:
                 async with aclosing(self._attempt_once()) as responses:
-                    async for response in responses:
+                    while (response := await self._next(responses)) is not None:
                         heard, lost_since, pause_s = True, None, _FIRST_PAUSE_S
                         shown = self._note(response)
                         if shown is not None:
@@ -141,9 +151,9 @@ class Relay:
                 place = self._log[0].start if self._log else self._end
                 losses = (losses + 1 if place == lost_at else 1) if heard else losses
                 lost_at = place if heard else lost_at
-                if not self._started or losses > MAX_LOSSES_AT_ONE_PLACE:
+                if losses > MAX_LOSSES_AT_ONE_PLACE or (isinstance(error, AtCapacity) and not self._started):
                     raise _plain(error) from error
-                if now - lost_since > RECOVERY_DEADLINE_S:
+                if now - lost_since > (RECOVERY_DEADLINE_S if self._started else FIRST_DEADLINE_S):
                     raise _plain(error) from error
                 metrics.edge_stream_recoveries.add(1, {"code": error.code})
                 log.info("stream_moved", code=error.code, replay_ms=(self._end - place) // self._bytes_per_ms)
@@ -153,16 +163,32 @@ class Relay:
     def _attempt_once(self) -> AsyncGenerator[RecognizeResponse, None]:
         self._attempt += 1
         self._cursor = 0
-        self._accepted = False
+        self._accepted = self._promised = False
         self._sent_to = self._log[0].start if self._log else self._end
         calls: AsyncGenerator[RecognizeResponse, None] = self._client.recognize(  # type: ignore[assignment]
             self._requests(self._attempt), metadata=self._metadata
         )
         return calls
 
+    async def _next(self, responses: AsyncGenerator[RecognizeResponse, None]) -> RecognizeResponse | None:
+        """What the worker says next, None at its end; raises Unavailable when it hangs."""
+        limit_s: float | None = self._silence_s
+        if self._accepted and not self._promised:
+            limit_s = None
+        elif self._started and not self._accepted:
+            limit_s = min(_ACCEPT_AGAIN_S, self._silence_s)
+        try:
+            async with asyncio.timeout(limit_s):
+                return await anext(responses, None)
+        except TimeoutError:
+            raise Unavailable("the worker does not answer") from None
+
     async def _requests(self, attempt: int) -> AsyncIterator[RecognizeRequest]:
         config = self._options.config(
-            Mode.STREAMING, channels=self._channels, offset_ms=self._sent_to // self._bytes_per_ms
+            Mode.STREAMING,
+            channels=self._channels,
+            offset_ms=self._sent_to // self._bytes_per_ms,
+            heartbeat_ms=round(self._silence_s * 1000 / BEATS),
         )
         yield RecognizeRequest(config=config)
         # A refusal can only be read as long as nothing is being sent, so the audio waits to be accepted.
@@ -197,7 +223,7 @@ class Relay:
     def _note(self, response: RecognizeResponse) -> RecognizeResponse | None:
         """Keeps the books; None for what a second worker repeats."""
         if response.started is not None:
-            self._accepted = True
+            self._accepted, self._promised = True, response.started.heartbeat_ms > 0
             self._news.set()
             if self._started:
                 return None
@@ -222,6 +248,8 @@ class Relay:
             if self._last_utterance_end.get(quiet.channel, -1) >= quiet.last_word_end_ms:
                 return None
             self._last_utterance_end[quiet.channel] = quiet.last_word_end_ms
+        elif response.heartbeat is not None:
+            return None
         elif response.summary is not None:
             response.summary.audio_ms = (self._end - self._offset) // self._bytes_per_ms
         return response

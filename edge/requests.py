@@ -47,7 +47,9 @@ class ListenOptions:
     profanity_filter: bool = False
     finish: Finish = field(default_factory=Finish)
 
-    def config(self, mode: Mode, *, channels: int = 1, offset_ms: int = 0) -> RecognizeConfig:
+    def config(
+        self, mode: Mode, *, channels: int = 1, offset_ms: int = 0, heartbeat_ms: int = 0
+    ) -> RecognizeConfig:
         """The first message of a recogniser stream that gets mesh PCM."""
         return RecognizeConfig(
             format=AudioFormat(encoding=Encoding.PCM_S16LE, sample_rate_hz=SAMPLE_RATE_HZ, channels=channels),
@@ -72,6 +74,7 @@ class ListenOptions:
             diarize=self.diarize,
             num_speakers=self.num_speakers,
             profanity_filter=self.profanity_filter,
+            heartbeat_ms=heartbeat_ms,
         )
 
     @property

@@ -55,6 +55,13 @@ class EdgeSettings(ServiceSettings):
     listen_idle_s: float = Field(300, gt=0, validation_alias="EDGE_LISTEN_IDLE_S")
     speak_idle_s: float = Field(60, gt=0, validation_alias="EDGE_SPEAK_IDLE_S")
     slow_client_s: float = Field(30, gt=0, validation_alias="EDGE_SLOW_CLIENT_S")
+    worker_silence_s: float = Field(
+        10,
+        ge=0.4,
+        le=600,
+        validation_alias="EDGE_WORKER_SILENCE_S",
+        description="a recogniser that says nothing for so long hangs: its streams move",
+    )
     last_words_s: float = Field(
         30, gt=0, validation_alias="EDGE_LAST_WORDS_S", description="wait after the end"
     )

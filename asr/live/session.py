@@ -15,12 +15,12 @@ from asr.live.tuning import StreamOptions, Tuning
 from asr.live.utterance import Job
 from asr.model import Pcm
 from asr.options import read_message
-from asr.transcript.events import Event, Tally, Transcript
+from asr.transcript.events import Event, Heartbeat, Tally, Transcript
 from asr.voice.ingest import Ingest
 from asr.voice.vad import CHUNK_SAMPLES, VadState
 from asr.voice.worker import VoiceActivity
 from common.audio import SAMPLES_PER_MS
-from common.errors import AtCapacity
+from common.errors import AtCapacity, Unavailable
 from common.pb.voxmesh.asr import v1 as pb
 
 log = structlog.get_logger()
@@ -95,8 +95,9 @@ class LiveStream:
     def __init__(
         self, *, options: StreamOptions, tuning: Tuning, checkpoint: Checkpoint, vad: VoiceActivity,
         ingest: Ingest, backlog_ms: int, patience_s: float, clock: Clock = time.monotonic,
-        speakers: Callable[[], LiveSpeakers] | None = None,
+        speakers: Callable[[], LiveSpeakers] | None = None, heartbeat_s: float = 0.0,
     ) -> None:  # fmt: skip
+        self._heartbeat_s, self._quiet = heartbeat_s, False  # nothing was said since the last look
         self._options, self._tuning, self._checkpoint = options, tuning, checkpoint
         self._vad, self._ingest, self._clock = vad, ingest, clock
         self._backlog_ms, self._patience_s, self._make_speakers = backlog_ms, patience_s, speakers
@@ -134,19 +135,33 @@ class LiveStream:
             Unavailable: the model stopped.
         """
         pump = asyncio.create_task(self._pump(requests), name="live stream")
+        pulse = asyncio.create_task(self._beat(), name="heartbeat") if self._heartbeat_s else None
         try:
             while (entry := await self._outbox.get()) is not None:
                 yield await self._labelled(*entry)
+                self._quiet = False
                 self._progress.set()
             if self._failure is not None:
                 raise self._failure
         finally:
             pump.cancel()
+            if pulse is not None:
+                pulse.cancel()
             for channel in self.channels:
                 if channel.speakers is not None:
                     channel.speakers.cancel()
             with suppress(asyncio.CancelledError):
                 await pump
+
+    async def _beat(self) -> None:
+        """Says that all is well when nothing else is said; a model that hangs ends the stream."""
+        while self._checkpoint.recogniser.healthy:
+            if self._quiet and self._outbox.empty():
+                self._outbox.put_nowait((Heartbeat(), 0))
+            self._quiet = True
+            await asyncio.sleep(self._heartbeat_s)
+        self._failure = Unavailable("the engine has stalled")
+        self._outbox.put_nowait(None)
 
     async def _labelled(self, event: Event, number: int) -> tuple[Event, int]:
         speakers = self.channels[number].speakers

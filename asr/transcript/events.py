@@ -56,7 +56,12 @@ class Progress:
     total_ms: int
 
 
-Event = Transcript | SpeechStarted | SpeechEnded | UtteranceEnd | Progress
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """No news, in good health."""
+
+
+Event = Transcript | SpeechStarted | SpeechEnded | UtteranceEnd | Progress | Heartbeat
 
 
 @dataclass(slots=True)

@@ -2,6 +2,7 @@
 
 from asr.transcript.events import (
     Event,
+    Heartbeat,
     Progress,
     SpeechEnded,
     SpeechStarted,
@@ -27,6 +28,8 @@ def to_response(event: Event, style: Style, channel: int = 0) -> pb.RecognizeRes
             return pb.RecognizeResponse(utterance_end=end)
         case Progress():
             return pb.RecognizeResponse(progress=pb.Progress(done_ms=event.done_ms, total_ms=event.total_ms))
+        case Heartbeat():
+            return pb.RecognizeResponse(heartbeat=pb.Heartbeat())
 
 
 def _result(transcript: Transcript, style: Style, channel: int) -> pb.Result:

@@ -9,6 +9,7 @@ import numpy as np
 from common.errors import Unavailable
 from common.pb.voxmesh.asr.v1 import (
     AsrServiceBase,
+    Heartbeat,
     ListModelsRequest,
     ListModelsResponse,
     Mode,
@@ -46,6 +47,9 @@ class FakeAsr(AsrServiceBase):
     Attributes:
         die_at_word: raise Unavailable when this word is heard (once each).
         hang_up_at_word: await this event when the word is heard.
+        freeze_at_word: say nothing any more when this word is heard (once each), not even that all is well.
+        freeze_starts: so many calls are not even accepted.
+        heartbeats: promise and send them.
         refuse: raised on every call.
         configs: what was asked.
         active: open streams.
@@ -54,10 +58,14 @@ class FakeAsr(AsrServiceBase):
     die_at_word: set[int] = field(default_factory=set)
     hang_at_word: int = 0
     hang: asyncio.Event = field(default_factory=asyncio.Event)
+    freeze_at_word: set[int] = field(default_factory=set)
+    freeze_starts: int = 0
+    heartbeats: bool = False
     refuse: Exception | None = None
     configs: list[RecognizeConfig] = field(default_factory=list)
     active: int = 0
     bytes_heard: int = 0
+    frozen: int = 0
 
     async def recognize(self, messages: AsyncIterator[RecognizeRequest]) -> AsyncIterator[RecognizeResponse]:
         if self.refuse is not None:
@@ -67,11 +75,36 @@ class FakeAsr(AsrServiceBase):
             first = await anext(messages)
             assert first.config is not None
             self.configs.append(first.config)
-            yield RecognizeResponse(started=Started(model="fake-base"))
-            async for response in self._hear(first.config, messages):
+            if self.freeze_starts:
+                self.freeze_starts -= 1
+                await asyncio.Event().wait()
+            if not self.heartbeats:
+                yield RecognizeResponse(started=Started(model="fake-base"))
+                async for response in self._hear(first.config, messages):
+                    yield response
+                return
+            beat_ms = first.config.heartbeat_ms
+            yield RecognizeResponse(started=Started(model="fake-base", heartbeat_ms=beat_ms))
+            async for response in self._beating(self._hear(first.config, messages), beat_ms / 1000):
                 yield response
         finally:
             self.active -= 1
+
+    async def _beating(
+        self, responses: AsyncIterator[RecognizeResponse], beat_s: float
+    ) -> AsyncIterator[RecognizeResponse]:
+        while True:
+            waiting = asyncio.ensure_future(anext(responses, None))
+            try:
+                while not (await asyncio.wait({waiting}, timeout=beat_s))[0]:
+                    if not self.frozen:
+                        yield RecognizeResponse(heartbeat=Heartbeat())
+            finally:
+                waiting.cancel()
+            response = waiting.result()
+            if response is None:
+                return
+            yield response
 
     async def _hear(
         self, config: RecognizeConfig, messages: AsyncIterator[RecognizeRequest]
@@ -131,6 +164,13 @@ class FakeAsr(AsrServiceBase):
             raise Unavailable("killed by the test")
         if number and number == self.hang_at_word:
             await self.hang.wait()
+        if number in self.freeze_at_word:
+            self.freeze_at_word.discard(number)
+            self.frozen += 1
+            try:
+                await asyncio.Event().wait()
+            finally:
+                self.frozen -= 1
 
     async def list_models(self, message: ListModelsRequest) -> ListModelsResponse:
         return ListModelsResponse(

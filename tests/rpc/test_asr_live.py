@@ -1,8 +1,12 @@
 """Live recognition over a real gRPC server, with a scripted recogniser behind it."""
 
+import asyncio
+from collections.abc import AsyncIterator
+
 import numpy as np
 import pytest
 
+from common.errors import InvalidArgument, Unavailable
 from common.pb.voxmesh.asr import v1 as pb
 from common.pb.voxmesh.audio.v1 import AudioFormat, Encoding
 from tests.conftest import ServeRpc
@@ -200,3 +204,42 @@ async def test_channels_are_mixed_otherwise(start: Start) -> None:
     responses = await rig.ask(config(format=stereo), *chunks(b"\0" * 64_000 * 2))
     assert responses[-1].summary.audio_ms == 2000
     assert responses[-1].summary.channels == 2
+
+
+async def test_heartbeats_fill_the_silence_and_only_that(start: Start) -> None:
+    rig = await start(script(SENTENCE))
+    pieces = chunks(spoken(script(SENTENCE)))
+    request = config(mode=pb.Mode.STREAMING, interim_results=True, heartbeat_ms=200)
+    said = await rig.ask(request, *pieces, pace_s=0.02)
+    assert said[0].started is not None and said[0].started.heartbeat_ms == 200
+    assert text(said) == SENTENCE
+    silent = await rig.ask(request, *chunks(bytes(64_000)), pace_s=0.05)
+    assert 3 <= sum(one.heartbeat is not None for one in silent) <= 6  # of a second
+    none = await rig.ask(config(mode=pb.Mode.STREAMING), *chunks(bytes(16_000)), pace_s=0.05)
+    assert all(one.heartbeat is None for one in none)
+
+
+async def test_a_stalled_engine_ends_the_stream(start: Start) -> None:
+    words = script(SENTENCE)
+    gate = asyncio.Event()
+    rig = await start(words, recogniser=FakeRecogniser(words, gate=gate))
+
+    async def talk() -> AsyncIterator[pb.RecognizeRequest]:
+        yield config(mode=pb.Mode.STREAMING, heartbeat_ms=200)
+        for piece in chunks(spoken(words)):
+            yield piece
+        rig.recogniser.healthy = False
+        await gate.wait()  # the caller goes on listening
+
+    with pytest.raises(Unavailable, match="stalled"):
+        async with asyncio.timeout(5):
+            async for _ in rig.client.recognize(talk()):
+                pass
+    assert rig.checkpoint.taken == 0
+
+
+@pytest.mark.parametrize("beat_ms", [1, 99, 10**6])
+async def test_heartbeats_are_not_for_playing_with(start: Start, beat_ms: int) -> None:
+    rig = await start()
+    with pytest.raises(InvalidArgument, match="heartbeat_ms"):
+        await rig.ask(config(heartbeat_ms=beat_ms))

@@ -10,7 +10,7 @@ import pytest
 from aiohttp import ClientWebSocketResponse, WSMsgType
 
 from common.codec.g711 import compress
-from common.errors import AtCapacity
+from common.errors import AtCapacity, Unavailable
 from common.pb.voxmesh.license.v1 import Kind
 from tests.fakes.asr_servicer import WORD_BYTES, speech, text_of
 from tests.fakes.edge_app import KEY, Edge, run_edge
@@ -146,6 +146,65 @@ async def test_services_killed_and_started_again(edge: Edge) -> None:
         await talking
         await socket.send_json({"type": "close_stream"})
         assert finals(await everything(socket)) == text_of(numbers)
+
+
+@pytest.mark.parametrize("word", [1, 2, 4, 6])
+@pytest.mark.parametrize("goes_on", [False, True], ids=["the client has ended", "the client goes on"])
+async def test_a_worker_that_hangs_is_left(word: int, goes_on: bool) -> None:
+    numbers = [1, 2, 0, 3, 4, 0, 5, 6]
+    async with run_edge(worker_silence_s=0.4) as edge:
+        edge.asr.heartbeats, edge.asr.freeze_at_word, edge.asr.freeze_starts = True, {word}, 0
+        async with edge.http.ws_connect(PATH, headers=KEY) as socket:
+            await send(socket, speech(numbers))
+            if goes_on:
+                await asyncio.sleep(1.2)  # thrice the silence: the stream has moved, or it never will
+                assert len(edge.asr.configs) == 2 and not edge.asr.frozen
+                await send(socket, speech([0, 7]))
+            await socket.send_json({"type": "close_stream"})
+            assert finals(await everything(socket)) == text_of(numbers) + (" w7" if goes_on else "")
+        assert len(edge.asr.configs) == 2
+
+
+async def test_a_worker_that_does_not_take_the_stream_is_left() -> None:
+    async with run_edge(worker_silence_s=0.4) as edge:
+        edge.asr.freeze_starts = 2
+        messages = await say_and_close(edge, [1, 2])
+        assert finals(messages) == "w1 w2" and len(edge.asr.configs) == 3
+
+
+async def test_silence_moves_nobody() -> None:
+    async with run_edge(worker_silence_s=0.4) as edge:
+        edge.asr.heartbeats = True
+        async with edge.http.ws_connect(PATH, headers=KEY) as socket:
+            await send(socket, speech([1]))
+            await asyncio.sleep(1.2)
+            await send(socket, speech([2]))
+            await socket.send_json({"type": "close_stream"})
+            messages = await everything(socket)
+        assert finals(messages) == "w1 w2" and len(edge.asr.configs) == 1
+        assert {one["type"] for one in messages} == {"transcription"}
+
+
+async def test_a_worker_that_promises_nothing_may_be_silent() -> None:
+    async with run_edge(worker_silence_s=0.4) as edge:
+        edge.asr.hang_at_word = 2
+        async with edge.http.ws_connect(PATH, headers=KEY) as socket:
+            await send(socket, speech([1, 2]))
+            await asyncio.sleep(1)
+            edge.asr.hang.set()
+            await socket.send_json({"type": "close_stream"})
+            assert finals(await everything(socket)) == "w1 w2"
+        assert len(edge.asr.configs) == 1
+
+
+async def test_no_worker_at_all_for_a_moment(edge: Edge) -> None:
+    edge.asr.refuse = Unavailable("no healthy upstream")
+    async with edge.http.ws_connect(PATH, headers=KEY) as socket:
+        await send(socket, speech([1, 2]))
+        await asyncio.sleep(0.5)
+        edge.asr.refuse = None
+        await socket.send_json({"type": "close_stream"})
+        assert finals(await everything(socket)) == "w1 w2"
 
 
 async def test_audio_that_kills_every_worker_ends_with_an_error(edge: Edge) -> None:

@@ -7,6 +7,7 @@ __all__ = (
     "AsrServiceBase",
     "AsrServiceStub",
     "Flush",
+    "Heartbeat",
     "Keyterm",
     "ListModelsRequest",
     "ListModelsResponse",
@@ -146,6 +147,23 @@ class Flush(betterproto2.Message):
 
 
 default_message_pool.register_message("voxmesh.asr.v1", "Flush", Flush)
+
+
+@dataclass(eq=False, repr=False)
+class Heartbeat(betterproto2.Message):
+    """
+    No news, in good health.
+    """
+
+    @betterproto2.staticproperty
+    @staticmethod
+    def DESCRIPTOR() -> Descriptor:
+        return VOXMESH_ASR_V1_ASR_PROTO_DESCRIPTOR.message_types_by_name["Heartbeat"]
+
+    pass
+
+
+default_message_pool.register_message("voxmesh.asr.v1", "Heartbeat", Heartbeat)
 
 
 @dataclass(eq=False, repr=False)
@@ -427,6 +445,12 @@ class RecognizeConfig(betterproto2.Message):
     Replace profane words by their first letter and asterisks.
     """
 
+    heartbeat_ms: "int" = betterproto2.field(25, betterproto2.TYPE_UINT32)
+    """
+    Streaming: send a heartbeat whenever there was no other news for so long, so that a caller can tell a silent
+    speaker from a worker that hangs. 0 sends none.
+    """
+
 
 default_message_pool.register_message(
     "voxmesh.asr.v1", "RecognizeConfig", RecognizeConfig
@@ -539,6 +563,13 @@ class RecognizeResponse(betterproto2.Message):
     )
     """
     Last message.
+    """
+
+    heartbeat: "Heartbeat | None" = betterproto2.field(
+        8, betterproto2.TYPE_MESSAGE, optional=True, group="event"
+    )
+    """
+    There is no news, and the worker is well (heartbeat_ms).
     """
 
 
@@ -714,6 +745,11 @@ class Started(betterproto2.Message):
     Checkpoint that serves the stream.
     """
 
+    heartbeat_ms: "int" = betterproto2.field(2, betterproto2.TYPE_UINT32)
+    """
+    The longest the worker will be silent while it is well; 0 promises nothing.
+    """
+
 
 default_message_pool.register_message("voxmesh.asr.v1", "Started", Started)
 
@@ -882,7 +918,7 @@ class AsrServiceStub(betterproto2_grpclib.ServiceStub):
 from ...audio import v1 as __audio__v1__
 
 VOXMESH_ASR_V1_ASR_PROTO_DESCRIPTOR = default_google_proto_descriptor_pool.AddSerializedFile(
-    b'\n\x18voxmesh/asr/v1/asr.proto\x12\x0evoxmesh.asr.v1\x1a\x1cvoxmesh/audio/v1/audio.proto"\x9f\x01\n\x10RecognizeRequest\x129\n\x06config\x18\x01 \x01(\x0b2\x1f.voxmesh.asr.v1.RecognizeConfigH\x00R\x06config\x12\x16\n\x05audio\x18\x02 \x01(\x0cH\x00R\x05audio\x12-\n\x05flush\x18\x03 \x01(\x0b2\x15.voxmesh.asr.v1.FlushH\x00R\x05flushB\t\n\x07message"\x07\n\x05Flush"\x9f\x07\n\x0fRecognizeConfig\x125\n\x06format\x18\x01 \x01(\x0b2\x1d.voxmesh.audio.v1.AudioFormatR\x06format\x12(\n\x04mode\x18\x02 \x01(\x0e2\x14.voxmesh.asr.v1.ModeR\x04mode\x12\x14\n\x05model\x18\x03 \x01(\tR\x05model\x12\x1a\n\x08language\x18\x04 \x01(\tR\x08language\x12(\n\x04task\x18\x05 \x01(\x0e2\x14.voxmesh.asr.v1.TaskR\x04task\x12\'\n\x0finterim_results\x18\x06 \x01(\x08R\x0einterimResults\x12\x1d\n\nword_times\x18\x07 \x01(\x08R\twordTimes\x12\x1d\n\nvad_events\x18\x08 \x01(\x08R\tvadEvents\x12*\n\x0eendpointing_ms\x18\t \x01(\rH\x00R\rendpointingMs\x88\x01\x01\x12-\n\x10utterance_end_ms\x18\n \x01(\rH\x01R\x0eutteranceEndMs\x88\x01\x01\x12\x1b\n\tmax_words\x18\x0b \x01(\rR\x08maxWords\x12#\n\rvad_threshold\x18\x0c \x01(\x02R\x0cvadThreshold\x12%\n\x0eno_punctuation\x18\r \x01(\x08R\rnoPunctuation\x12+\n\x11no_capitalization\x18\x0e \x01(\x08R\x10noCapitalization\x123\n\x08keyterms\x18\x0f \x03(\x0b2\x17.voxmesh.asr.v1.KeytermR\x08keyterms\x12\x16\n\x06prompt\x18\x10 \x01(\tR\x06prompt\x12\x1b\n\toffset_ms\x18\x11 \x01(\x04R\x08offsetMs\x12 \n\x0btemperature\x18\x12 \x01(\x02R\x0btemperature\x12\x1b\n\tbeam_size\x18\x13 \x01(\rR\x08beamSize\x12"\n\x0cmultichannel\x18\x14 \x01(\x08R\x0cmultichannel\x12\x18\n\x07diarize\x18\x15 \x01(\x08R\x07diarize\x12!\n\x0cnum_speakers\x18\x16 \x01(\rR\x0bnumSpeakers\x12\x1a\n\x08progress\x18\x17 \x01(\x08R\x08progress\x12)\n\x10profanity_filter\x18\x18 \x01(\x08R\x0fprofanityFilterB\x11\n\x0f_endpointing_msB\x13\n\x11_utterance_end_ms"9\n\x07Keyterm\x12\x16\n\x06phrase\x18\x01 \x01(\tR\x06phrase\x12\x16\n\x06weight\x18\x02 \x01(\x02R\x06weight"\xbf\x03\n\x11RecognizeResponse\x123\n\x07started\x18\x01 \x01(\x0b2\x17.voxmesh.asr.v1.StartedH\x00R\x07started\x120\n\x06result\x18\x02 \x01(\x0b2\x16.voxmesh.asr.v1.ResultH\x00R\x06result\x12F\n\x0espeech_started\x18\x03 \x01(\x0b2\x1d.voxmesh.asr.v1.SpeechStartedH\x00R\rspeechStarted\x12@\n\x0cspeech_ended\x18\x04 \x01(\x0b2\x1b.voxmesh.asr.v1.SpeechEndedH\x00R\x0bspeechEnded\x12C\n\rutterance_end\x18\x05 \x01(\x0b2\x1c.voxmesh.asr.v1.UtteranceEndH\x00R\x0cutteranceEnd\x126\n\x08progress\x18\x06 \x01(\x0b2\x18.voxmesh.asr.v1.ProgressH\x00R\x08progress\x123\n\x07summary\x18\x07 \x01(\x0b2\x17.voxmesh.asr.v1.SummaryH\x00R\x07summaryB\x07\n\x05event"\x1f\n\x07Started\x12\x14\n\x05model\x18\x01 \x01(\tR\x05model"\x84\x04\n\x06Result\x12\x19\n\x08is_final\x18\x01 \x01(\x08R\x07isFinal\x12!\n\x0cspeech_final\x18\x02 \x01(\x08R\x0bspeechFinal\x12\x1d\n\nfrom_flush\x18\x03 \x01(\x08R\tfromFlush\x12\x12\n\x04text\x18\x04 \x01(\tR\x04text\x12\'\n\x0fcommitted_chars\x18\x05 \x01(\rR\x0ecommittedChars\x12\x19\n\x08start_ms\x18\x06 \x01(\x04R\x07startMs\x12\x15\n\x06end_ms\x18\x07 \x01(\x04R\x05endMs\x12\x1e\n\nconfidence\x18\x08 \x01(\x02R\nconfidence\x12\x1a\n\x08language\x18\t \x01(\tR\x08language\x12*\n\x05words\x18\n \x03(\x0b2\x14.voxmesh.asr.v1.WordR\x05words\x12\x18\n\x07channel\x18\x0b \x01(\rR\x07channel\x12\x1f\n\x0bavg_logprob\x18\x0c \x01(\x02R\navgLogprob\x12+\n\x11compression_ratio\x18\r \x01(\x02R\x10compressionRatio\x12$\n\x0eno_speech_prob\x18\x0e \x01(\x02R\x0cnoSpeechProb\x12 \n\x0btemperature\x18\x0f \x01(\x02R\x0btemperature\x12\x16\n\x06tokens\x18\x10 \x03(\rR\x06tokens"\x97\x01\n\x04Word\x12\x12\n\x04text\x18\x01 \x01(\tR\x04text\x12\x19\n\x08start_ms\x18\x02 \x01(\x04R\x07startMs\x12\x15\n\x06end_ms\x18\x03 \x01(\x04R\x05endMs\x12\x1e\n\nconfidence\x18\x04 \x01(\x02R\nconfidence\x12\x1d\n\x07speaker\x18\x05 \x01(\rH\x00R\x07speaker\x88\x01\x01B\n\n\x08_speaker">\n\rSpeechStarted\x12\x13\n\x05at_ms\x18\x01 \x01(\x04R\x04atMs\x12\x18\n\x07channel\x18\x02 \x01(\rR\x07channel"<\n\x0bSpeechEnded\x12\x13\n\x05at_ms\x18\x01 \x01(\x04R\x04atMs\x12\x18\n\x07channel\x18\x02 \x01(\rR\x07channel"Q\n\x0cUtteranceEnd\x12\'\n\x10last_word_end_ms\x18\x01 \x01(\x04R\rlastWordEndMs\x12\x18\n\x07channel\x18\x02 \x01(\rR\x07channel">\n\x08Progress\x12\x17\n\x07done_ms\x18\x01 \x01(\x04R\x06doneMs\x12\x19\n\x08total_ms\x18\x02 \x01(\x04R\x07totalMs"\xac\x01\n\x07Summary\x12\x19\n\x08audio_ms\x18\x01 \x01(\x04R\x07audioMs\x12\x1a\n\x08language\x18\x02 \x01(\tR\x08language\x12/\n\x13language_confidence\x18\x03 \x01(\x02R\x12languageConfidence\x12\x1a\n\x08channels\x18\x04 \x01(\rR\x08channels\x12\x1d\n\ncompute_ms\x18\x05 \x01(\rR\tcomputeMs"\x13\n\x11ListModelsRequest"C\n\x12ListModelsResponse\x12-\n\x06models\x18\x01 \x03(\x0b2\x15.voxmesh.asr.v1.ModelR\x06models"m\n\x05Model\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x1c\n\tlanguages\x18\x02 \x03(\tR\tlanguages\x12\x1a\n\x08capacity\x18\x03 \x01(\rR\x08capacity\x12\x16\n\x06device\x18\x04 \x01(\tR\x06device*>\n\x04Mode\x12\x12\n\x10MODE_UNSPECIFIED\x12\x12\n\x0eMODE_STREAMING\x10\x01\x12\x0e\n\nMODE_BATCH\x10\x02*C\n\x04Task\x12\x12\n\x10TASK_UNSPECIFIED\x12\x13\n\x0fTASK_TRANSCRIBE\x10\x01\x12\x12\n\x0eTASK_TRANSLATE\x10\x022\xb7\x01\n\nAsrService\x12T\n\tRecognize\x12 .voxmesh.asr.v1.RecognizeRequest\x1a!.voxmesh.asr.v1.RecognizeResponse(\x010\x01\x12S\n\nListModels\x12!.voxmesh.asr.v1.ListModelsRequest\x1a".voxmesh.asr.v1.ListModelsResponseb\x06proto3'
+    b'\n\x18voxmesh/asr/v1/asr.proto\x12\x0evoxmesh.asr.v1\x1a\x1cvoxmesh/audio/v1/audio.proto"\x9f\x01\n\x10RecognizeRequest\x129\n\x06config\x18\x01 \x01(\x0b2\x1f.voxmesh.asr.v1.RecognizeConfigH\x00R\x06config\x12\x16\n\x05audio\x18\x02 \x01(\x0cH\x00R\x05audio\x12-\n\x05flush\x18\x03 \x01(\x0b2\x15.voxmesh.asr.v1.FlushH\x00R\x05flushB\t\n\x07message"\x07\n\x05Flush"\xc2\x07\n\x0fRecognizeConfig\x125\n\x06format\x18\x01 \x01(\x0b2\x1d.voxmesh.audio.v1.AudioFormatR\x06format\x12(\n\x04mode\x18\x02 \x01(\x0e2\x14.voxmesh.asr.v1.ModeR\x04mode\x12\x14\n\x05model\x18\x03 \x01(\tR\x05model\x12\x1a\n\x08language\x18\x04 \x01(\tR\x08language\x12(\n\x04task\x18\x05 \x01(\x0e2\x14.voxmesh.asr.v1.TaskR\x04task\x12\'\n\x0finterim_results\x18\x06 \x01(\x08R\x0einterimResults\x12\x1d\n\nword_times\x18\x07 \x01(\x08R\twordTimes\x12\x1d\n\nvad_events\x18\x08 \x01(\x08R\tvadEvents\x12*\n\x0eendpointing_ms\x18\t \x01(\rH\x00R\rendpointingMs\x88\x01\x01\x12-\n\x10utterance_end_ms\x18\n \x01(\rH\x01R\x0eutteranceEndMs\x88\x01\x01\x12\x1b\n\tmax_words\x18\x0b \x01(\rR\x08maxWords\x12#\n\rvad_threshold\x18\x0c \x01(\x02R\x0cvadThreshold\x12%\n\x0eno_punctuation\x18\r \x01(\x08R\rnoPunctuation\x12+\n\x11no_capitalization\x18\x0e \x01(\x08R\x10noCapitalization\x123\n\x08keyterms\x18\x0f \x03(\x0b2\x17.voxmesh.asr.v1.KeytermR\x08keyterms\x12\x16\n\x06prompt\x18\x10 \x01(\tR\x06prompt\x12\x1b\n\toffset_ms\x18\x11 \x01(\x04R\x08offsetMs\x12 \n\x0btemperature\x18\x12 \x01(\x02R\x0btemperature\x12\x1b\n\tbeam_size\x18\x13 \x01(\rR\x08beamSize\x12"\n\x0cmultichannel\x18\x14 \x01(\x08R\x0cmultichannel\x12\x18\n\x07diarize\x18\x15 \x01(\x08R\x07diarize\x12!\n\x0cnum_speakers\x18\x16 \x01(\rR\x0bnumSpeakers\x12\x1a\n\x08progress\x18\x17 \x01(\x08R\x08progress\x12)\n\x10profanity_filter\x18\x18 \x01(\x08R\x0fprofanityFilter\x12!\n\x0cheartbeat_ms\x18\x19 \x01(\rR\x0bheartbeatMsB\x11\n\x0f_endpointing_msB\x13\n\x11_utterance_end_ms"9\n\x07Keyterm\x12\x16\n\x06phrase\x18\x01 \x01(\tR\x06phrase\x12\x16\n\x06weight\x18\x02 \x01(\x02R\x06weight"\xfa\x03\n\x11RecognizeResponse\x123\n\x07started\x18\x01 \x01(\x0b2\x17.voxmesh.asr.v1.StartedH\x00R\x07started\x120\n\x06result\x18\x02 \x01(\x0b2\x16.voxmesh.asr.v1.ResultH\x00R\x06result\x12F\n\x0espeech_started\x18\x03 \x01(\x0b2\x1d.voxmesh.asr.v1.SpeechStartedH\x00R\rspeechStarted\x12@\n\x0cspeech_ended\x18\x04 \x01(\x0b2\x1b.voxmesh.asr.v1.SpeechEndedH\x00R\x0bspeechEnded\x12C\n\rutterance_end\x18\x05 \x01(\x0b2\x1c.voxmesh.asr.v1.UtteranceEndH\x00R\x0cutteranceEnd\x126\n\x08progress\x18\x06 \x01(\x0b2\x18.voxmesh.asr.v1.ProgressH\x00R\x08progress\x123\n\x07summary\x18\x07 \x01(\x0b2\x17.voxmesh.asr.v1.SummaryH\x00R\x07summary\x129\n\theartbeat\x18\x08 \x01(\x0b2\x19.voxmesh.asr.v1.HeartbeatH\x00R\theartbeatB\x07\n\x05event"B\n\x07Started\x12\x14\n\x05model\x18\x01 \x01(\tR\x05model\x12!\n\x0cheartbeat_ms\x18\x02 \x01(\rR\x0bheartbeatMs"\x0b\n\tHeartbeat"\x84\x04\n\x06Result\x12\x19\n\x08is_final\x18\x01 \x01(\x08R\x07isFinal\x12!\n\x0cspeech_final\x18\x02 \x01(\x08R\x0bspeechFinal\x12\x1d\n\nfrom_flush\x18\x03 \x01(\x08R\tfromFlush\x12\x12\n\x04text\x18\x04 \x01(\tR\x04text\x12\'\n\x0fcommitted_chars\x18\x05 \x01(\rR\x0ecommittedChars\x12\x19\n\x08start_ms\x18\x06 \x01(\x04R\x07startMs\x12\x15\n\x06end_ms\x18\x07 \x01(\x04R\x05endMs\x12\x1e\n\nconfidence\x18\x08 \x01(\x02R\nconfidence\x12\x1a\n\x08language\x18\t \x01(\tR\x08language\x12*\n\x05words\x18\n \x03(\x0b2\x14.voxmesh.asr.v1.WordR\x05words\x12\x18\n\x07channel\x18\x0b \x01(\rR\x07channel\x12\x1f\n\x0bavg_logprob\x18\x0c \x01(\x02R\navgLogprob\x12+\n\x11compression_ratio\x18\r \x01(\x02R\x10compressionRatio\x12$\n\x0eno_speech_prob\x18\x0e \x01(\x02R\x0cnoSpeechProb\x12 \n\x0btemperature\x18\x0f \x01(\x02R\x0btemperature\x12\x16\n\x06tokens\x18\x10 \x03(\rR\x06tokens"\x97\x01\n\x04Word\x12\x12\n\x04text\x18\x01 \x01(\tR\x04text\x12\x19\n\x08start_ms\x18\x02 \x01(\x04R\x07startMs\x12\x15\n\x06end_ms\x18\x03 \x01(\x04R\x05endMs\x12\x1e\n\nconfidence\x18\x04 \x01(\x02R\nconfidence\x12\x1d\n\x07speaker\x18\x05 \x01(\rH\x00R\x07speaker\x88\x01\x01B\n\n\x08_speaker">\n\rSpeechStarted\x12\x13\n\x05at_ms\x18\x01 \x01(\x04R\x04atMs\x12\x18\n\x07channel\x18\x02 \x01(\rR\x07channel"<\n\x0bSpeechEnded\x12\x13\n\x05at_ms\x18\x01 \x01(\x04R\x04atMs\x12\x18\n\x07channel\x18\x02 \x01(\rR\x07channel"Q\n\x0cUtteranceEnd\x12\'\n\x10last_word_end_ms\x18\x01 \x01(\x04R\rlastWordEndMs\x12\x18\n\x07channel\x18\x02 \x01(\rR\x07channel">\n\x08Progress\x12\x17\n\x07done_ms\x18\x01 \x01(\x04R\x06doneMs\x12\x19\n\x08total_ms\x18\x02 \x01(\x04R\x07totalMs"\xac\x01\n\x07Summary\x12\x19\n\x08audio_ms\x18\x01 \x01(\x04R\x07audioMs\x12\x1a\n\x08language\x18\x02 \x01(\tR\x08language\x12/\n\x13language_confidence\x18\x03 \x01(\x02R\x12languageConfidence\x12\x1a\n\x08channels\x18\x04 \x01(\rR\x08channels\x12\x1d\n\ncompute_ms\x18\x05 \x01(\rR\tcomputeMs"\x13\n\x11ListModelsRequest"C\n\x12ListModelsResponse\x12-\n\x06models\x18\x01 \x03(\x0b2\x15.voxmesh.asr.v1.ModelR\x06models"m\n\x05Model\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x1c\n\tlanguages\x18\x02 \x03(\tR\tlanguages\x12\x1a\n\x08capacity\x18\x03 \x01(\rR\x08capacity\x12\x16\n\x06device\x18\x04 \x01(\tR\x06device*>\n\x04Mode\x12\x12\n\x10MODE_UNSPECIFIED\x12\x12\n\x0eMODE_STREAMING\x10\x01\x12\x0e\n\nMODE_BATCH\x10\x02*C\n\x04Task\x12\x12\n\x10TASK_UNSPECIFIED\x12\x13\n\x0fTASK_TRANSCRIBE\x10\x01\x12\x12\n\x0eTASK_TRANSLATE\x10\x022\xb7\x01\n\nAsrService\x12T\n\tRecognize\x12 .voxmesh.asr.v1.RecognizeRequest\x1a!.voxmesh.asr.v1.RecognizeResponse(\x010\x01\x12S\n\nListModels\x12!.voxmesh.asr.v1.ListModelsRequest\x1a".voxmesh.asr.v1.ListModelsResponseb\x06proto3'
 )
 
 
