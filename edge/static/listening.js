@@ -2,6 +2,7 @@
 
 import { assignSpeakers, clock, toSrt, toVtt } from "./captions.js";
 import { askForKey } from "./key.js";
+import { languageName } from "./languages.js";
 import { LiveTranscription } from "./listen.js";
 import { openMicrophone } from "./microphone.js";
 import { clearProblem, showProblem, tell } from "./notice.js";
@@ -65,7 +66,6 @@ export function startListening() {
     mic.disabled = state === "wait";
     mic.setAttribute("aria-pressed", String(state === "open"));
     mic.querySelector("use").setAttribute("href", state === "open" ? "#i-stop" : "#i-mic");
-    mic.querySelector(".unseen").textContent = state === "open" ? "Stop listening" : "Microphone";
     for (const id of ["language", "diarize", "choose", "clear"]) byId(id).disabled = state !== "off";
   }
 
@@ -118,7 +118,7 @@ export function startListening() {
   function onSpeech(session, speaking, seconds) {
     session.speaking = speaking;
     if (speaking) {
-      session.onset = seconds;
+      session.onset = session.spokenAt = seconds;
       ribbon.speechSince((session.seconds - seconds) / CHUNK_SECONDS);
     }
   }
@@ -129,7 +129,7 @@ export function startListening() {
       session.firstWords.push(since(session, session.onset));
       session.onset = undefined;
     }
-    if (!isFinal) transcript.setInterim(text, committedChars, session.seconds);
+    if (!isFinal) transcript.setInterim(text, committedChars, session.spokenAt ?? session.seconds);
     else {
       transcript.add(text, words);
       if (words.length > 0 && live === session) session.settled.push(since(session, words.at(-1).end));
@@ -213,7 +213,7 @@ export function startListening() {
   async function showFile(file, result, tookMs) {
     const words = assignSpeakers(result.words ?? [], result.speakers);
     transcript.add(result.text ?? "", words);
-    const language = result.language ? `, ${new Intl.DisplayNames(navigator.languages, { type: "language" }).of(result.language)}` : "";
+    const language = result.language ? `, ${languageName(result.language)}` : "";
     const took = tookMs < 1000 ? `${Math.round(tookMs)} ms` : `${(tookMs / 1000).toFixed(1)} s`;
     if (transcript.text === "") facts("No speech was found in this recording.");
     else facts(bold(file.name), `, ${clock(Math.round(result.duration ?? 0))}${language}, transcribed in ${took}.`);

@@ -2,6 +2,7 @@
 
 import { clock } from "./captions.js";
 import { askForKey, onKeyChange } from "./key.js";
+import { languageName } from "./languages.js";
 import { clearProblem, showProblem, tell } from "./notice.js";
 import { Playback } from "./playback.js";
 import { Reading } from "./reading.js";
@@ -133,8 +134,7 @@ export function startSpeaking() {
     const chosen = select.value;
     try {
       const { voices } = await get("/waves/v1/lightning-v3.1/get_voices");
-      const names = new Intl.DisplayNames(navigator.languages, { type: "language" });
-      select.replaceChildren(...voices.map((voice) => new Option(label(voice, names), voice.voiceId, false, voice.voiceId === chosen)));
+      select.replaceChildren(...voices.map((voice) => new Option(label(voice), voice.voiceId, false, voice.voiceId === chosen)));
     } catch {
       select.replaceChildren(new Option("The server's own", "")); // the request itself will say what is wrong
     }
@@ -159,13 +159,7 @@ export function startSpeaking() {
   loadVoices();
 }
 
-function label({ voiceId, displayName, tags }, names) {
+function label({ voiceId, displayName, tags }) {
   const [language] = tags?.language ?? [];
-  let spoken = language;
-  try {
-    spoken = language && names.of(language);
-  } catch {
-    // the server names languages in words: shown as they are
-  }
-  return [displayName || voiceId, spoken].filter(Boolean).join(", ");
+  return [displayName || voiceId, language && languageName(language)].filter(Boolean).join(", ");
 }

@@ -27,6 +27,7 @@ export class Transcript {
     this.text = ""; // settled text, of use when there are no word times
     this.turn = null;
     this.interim = null;
+    this.interimAt = undefined; // when the words that may still change began, in seconds
     this.current = -1;
     this.seekable = false;
   }
@@ -38,6 +39,7 @@ export class Transcript {
   /** Adds settled text. `words` may be empty when the server gave no times. */
   add(text, words) {
     this.setInterim("");
+    this.interimAt = undefined;
     if (text.trim() === "") return;
     const join = this.text === "" ? "" : " ";
     this.text += join + text.trim();
@@ -110,7 +112,8 @@ export class Transcript {
       }
     }
     if (text.trim() === "") return;
-    if (!this.turn) this.startTurn({ start: at });
+    this.interimAt ??= at;
+    if (!this.turn) this.startTurn({ start: this.interimAt });
     const letters = [...text.trimStart()];
     const committed = document.createElement("span");
     committed.className = "committed";

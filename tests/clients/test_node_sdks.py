@@ -1,23 +1,19 @@
 """The SDKs of Deepgram and OpenAI for Node, unchanged; only their addresses are ours.
 
-npm installs them once into the cache directory. Without Node, npm or a registry these tests are skipped.
+Without Node, npm or a registry these tests are skipped.
 """
 
 import asyncio
 import base64
-import hashlib
 import json
 import os
-import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import platformdirs
 import pytest
-from filelock import FileLock
 
+from tests import npm
 from tests.clients.calls import wav
 from tests.clients.tls import NAME, certificate, tls_front
 from tests.fakes.asr_servicer import speech
@@ -25,34 +21,13 @@ from tests.fakes.edge_app import Edge
 from tests.fakes.tts_servicer import MS_PER_CHAR, VOICE
 
 HERE = Path(__file__).parent
-INSTALL_WITHIN_S = 120
 WITHIN_S = 30
 
 
 @pytest.fixture(scope="session")
 def modules() -> Path:
     """The directory with node_modules."""
-    node, npm = shutil.which("node"), shutil.which("npm")
-    if node is None or npm is None:
-        pytest.skip(f"{'node' if node is None else 'npm'} is not installed")
-    wanted = HERE / "package.json"
-    version = hashlib.sha256(wanted.read_bytes()).hexdigest()[:12]
-    directory = platformdirs.user_cache_path("voxmesh") / "test-clients" / version
-    directory.mkdir(parents=True, exist_ok=True)
-    with FileLock(directory / ".lock"):
-        if not (directory / ".installed").exists():
-            shutil.copy(wanted, directory / "package.json")
-            command = [npm, "install", "--no-audit", "--no-fund", "--no-package-lock", "--loglevel", "error"]
-            try:
-                done = subprocess.run(
-                    command, cwd=directory, capture_output=True, text=True, timeout=INSTALL_WITHIN_S
-                )
-            except subprocess.TimeoutExpired:
-                pytest.skip("npm did not install the clients in time")
-            if done.returncode:
-                pytest.skip(f"npm could not install the clients: {done.stderr.strip()[-300:]}")
-            (directory / ".installed").touch()
-    return directory
+    return npm.installed(HERE)
 
 
 async def run(

@@ -5,7 +5,7 @@ import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-const { scenario, url, key, playwright, chromium, wav } = JSON.parse(process.argv[2]);
+const { scenario, url, key, playwright, chromium, environment, wav } = JSON.parse(process.argv[2]);
 const { chromium: browserType } = createRequire(import.meta.url)(playwright);
 const seen = { console: [], errors: [], hosts: new Set() };
 const INSECURE = "voxmesh.test"; // resolves to this machine, yet is no secure context
@@ -18,6 +18,7 @@ const FLAGS = [
   "--disable-component-update",
   "--disable-sync",
   "--use-fake-device-for-media-stream",
+  `--use-fake-ui-for-media-stream${scenario === "microphone" ? "=deny" : ""}`, // as if somebody had answered
   `--use-file-for-fake-audio-capture=${wav}`,
   "--autoplay-policy=no-user-gesture-required",
   `--host-resolver-rules=MAP ${INSECURE} 127.0.0.1`,
@@ -28,9 +29,10 @@ const text = (page, selector) => page.locator(selector).innerText();
 const until = (page, test, argument) => page.waitForFunction(test, argument, { timeout: 20000, polling: 30 });
 const notice = (page, pane = "listen") => page.waitForSelector(`#${pane}-notice:not([hidden])`).then((element) => element.innerText());
 
-async function open(browser, { at = url, permissions = ["microphone"], viewport = { width: 1280, height: 800 }, withKey = key } = {}) {
-  const context = await browser.newContext({ permissions, viewport, acceptDownloads: true, locale: "en-US" });
+async function open(browser, { at = url, viewport = { width: 1280, height: 800 }, withKey = key } = {}) {
+  const context = await browser.newContext({ viewport, acceptDownloads: true, locale: "en-US" });
   const page = await context.newPage();
+  await page.addInitScript(() => Object.defineProperty(navigator, "languages", { get: () => ["en-US@posix", "en-US"] })); // as where LANG is C
   page.on("console", (message) => ["error", "warning"].includes(message.type()) && seen.console.push(message.text()));
   page.on("pageerror", (error) => seen.errors.push(error.message));
   page.on("request", (request) => seen.hosts.add(new URL(request.url()).host));
@@ -50,15 +52,17 @@ const scenarios = {
     await page.click("#mic");
     const states = [];
     await until(page, () => document.querySelector(".interim .committed")?.textContent);
-    states.push({ interim: await text(page, ".interim"), hiddenFromReaders: await page.getAttribute(".interim", "aria-hidden") });
+    states.push({ interim: await text(page, ".interim"), began: await text(page, ".side"), hiddenFromReaders: await page.getAttribute(".interim", "aria-hidden") });
     await until(page, () => document.querySelectorAll(".word").length > 0);
     const pressed = await page.getAttribute("#mic", "aria-pressed");
     await until(page, () => document.querySelectorAll(".word").length >= 7 && document.querySelector(".interim"));
+    const began = await text(page, ".side");
     const level = await page.getAttribute("#level", "aria-valuenow");
     await page.click("#mic");
     await page.waitForSelector("#play:not([hidden])");
     return {
       states,
+      began,
       pressed,
       level: Number(level),
       transcript: await text(page, "#transcript .text"),
@@ -154,7 +158,7 @@ const scenarios = {
   },
 
   async microphone(browser) {
-    const denied = await open(browser, { permissions: [] });
+    const denied = await open(browser);
     await denied.click("#mic");
     const insecure = await open(browser, { at: url.replace("127.0.0.1", INSECURE) });
     await insecure.click("#mic");
@@ -220,7 +224,7 @@ const scenarios = {
     await page.waitForSelector("#play:not([hidden])", { timeout: 60000 });
     const file = await text(page, "#transcript");
     await page.click("#mic");
-    await until(page, () => document.querySelectorAll("#transcript .word").length >= 9);
+    await page.waitForFunction(() => document.querySelectorAll("#transcript .word").length >= 9, null, { timeout: 60000 });
     await page.click("#mic");
     await page.waitForSelector("#play:not([hidden])");
     const live = await text(page, "#transcript");
@@ -245,7 +249,7 @@ const scenarios = {
     );
     const reached = [];
     await page.setViewportSize({ width: 1280, height: 800 });
-    for (let press = 0; press < 16; press++) {
+    for (let press = 0; press < 18; press++) {
       await page.keyboard.press("Tab");
       reached.push(await page.evaluate(() => document.activeElement?.id ?? ""));
     }
@@ -254,7 +258,7 @@ const scenarios = {
 };
 
 const profile = mkdtempSync(join(tmpdir(), "playground-"));
-const browser = await browserType.launch({ executablePath: chromium, headless: true, args: FLAGS, env: { ...process.env, TMPDIR: profile } });
+const browser = await browserType.launch({ executablePath: chromium, headless: true, args: FLAGS, env: { ...process.env, ...environment, TMPDIR: profile } });
 try {
   const result = await scenarios[scenario](browser);
   console.log(JSON.stringify({ ...result, console: seen.console, errors: seen.errors, hosts: [...seen.hosts] }));

@@ -1,16 +1,11 @@
-"""The playground in a real browser with a fake microphone that plays a recording.
-
-Needs Chromium, Node and the npm package playwright-core (its folder in PLAYWRIGHT_CORE, or installed globally or
-beside the repository); without one of them these tests are skipped.
-"""
+"""The playground in a real browser with a fake microphone that plays a recording."""
 
 import asyncio
 import json
-import os
-import shutil
 import subprocess
 import wave
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,39 +13,22 @@ import numpy as np
 import pytest
 from aiohttp import web
 
-from tests.conftest import REPOSITORY
+from tests.e2e.browser import Browser, find_browser
 from tests.e2e.running import RunningMesh
 from tests.e2e.speech import CLIP_TEXT, clip, normalise, pcm16k
 from tests.fakes.playground_edge import KEY, SENTENCE, Script, build_app
 
 DRIVER = Path(__file__).with_name("playground.mjs")
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 SCENARIO_TIMEOUT_S = 90
 RECORDING_RATE_HZ = 48_000
+PAUSE = bytes(2 * 16_000)  # a second; the microphone plays its recording over and over
 Json = dict[str, Any]
 Drive = Callable[..., Awaitable[Json]]
 
 
-def _playwright(node: str) -> str:
-    given = os.environ.get("PLAYWRIGHT_CORE")
-    npm = shutil.which("npm")
-    installed = (
-        subprocess.run([npm, "root", "-g"], capture_output=True, text=True).stdout.strip() if npm else ""
-    )
-    folders = [given, f"{installed}/playwright-core", f"{REPOSITORY}/node_modules/playwright-core"]
-    for folder in folders:
-        if folder and (Path(folder) / "package.json").is_file():
-            return folder
-    pytest.skip("playwright-core is not installed (npm install -g playwright-core, or set PLAYWRIGHT_CORE)")
-
-
 @pytest.fixture(scope="session")
-def tools() -> Json:
-    node = shutil.which("node")
-    chromium = next((found for name in BROWSERS if (found := shutil.which(name))), None)
-    if node is None or chromium is None:
-        pytest.skip(f"{'node' if node is None else 'chromium'} is not installed")
-    return {"node": node, "chromium": chromium, "playwright": _playwright(node)}
+def browser() -> Browser:
+    return find_browser()
 
 
 @pytest.fixture(scope="session")
@@ -68,11 +46,11 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-async def browse(tools: Json, scenario: str, url: str, key: str, recording: Path) -> Json:
+async def browse(browser: Browser, scenario: str, url: str, key: str, recording: Path) -> Json:
     """Runs a scenario of playground.mjs; what holds for all of them is checked here."""
-    task = {**tools, "scenario": scenario, "url": url, "key": key, "wav": str(recording)}
+    task = {**asdict(browser), "scenario": scenario, "url": url, "key": key, "wav": str(recording)}
     process = await asyncio.create_subprocess_exec(
-        tools["node"], DRIVER, json.dumps(task), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        browser.node, DRIVER, json.dumps(task), stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
     try:
         out, problems = await asyncio.wait_for(process.communicate(), SCENARIO_TIMEOUT_S)
@@ -99,7 +77,7 @@ def script() -> Script:
 
 
 @pytest.fixture
-async def drive(tools: Json, recording: Path, script: Script) -> AsyncIterator[Drive]:
+async def drive(browser: Browser, recording: Path, script: Script) -> AsyncIterator[Drive]:
     """Runs a scenario of playground.mjs against an edge that follows `script`; returns what the browser saw."""
     runner = web.AppRunner(build_app(script), shutdown_timeout=0.1)
     await runner.setup()
@@ -108,7 +86,7 @@ async def drive(tools: Json, recording: Path, script: Script) -> AsyncIterator[D
     host, port = runner.addresses[0][:2]
 
     async def run(scenario: str) -> Json:
-        return await browse(tools, scenario, f"http://{host}:{port}", KEY, recording)
+        return await browse(browser, scenario, f"http://{host}:{port}", KEY, recording)
 
     yield run
     await runner.cleanup()
@@ -119,6 +97,7 @@ async def test_words_commit_while_the_microphone_is_open(drive: Drive, script: S
     assert seen["pressed"] == "true"
     assert seen["level"] > 0
     assert seen["states"][0]["hiddenFromReaders"] == "true"
+    assert seen["states"][0]["began"] == seen["began"] == "0:00", "a turn begins where it began"
     said = seen["transcript"].split()
     assert said == SENTENCE[: len(said)] and len(said) >= 8
     assert " ".join(seen["announced"]).split() == said, (
@@ -212,19 +191,19 @@ async def test_it_fits_every_screen_and_the_keyboard_reaches_everything(drive: D
     seen = await drive("shape")
     assert set(seen["overflow"].values()) == {0}
     assert seen["unnamed"] == []
-    assert {"key-button", "mic", "language", "diarize", "choose", "text", "say", "voice", "pace"} <= set(
+    assert {"docs", "key-button", "mic", "language", "diarize", "choose", "text", "say", "voice", "pace"} <= set(
         seen["reached"]
     )
 
 
-async def test_it_works_with_the_real_mesh(tools: Json, mesh: RunningMesh, tmp_path: Path) -> None:
+async def test_it_works_with_the_real_mesh(browser: Browser, mesh: RunningMesh, tmp_path: Path) -> None:
     spoken = tmp_path / "clip.wav"
     with wave.open(str(spoken), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
         file.setframerate(16_000)
-        file.writeframes(pcm16k(clip()))
-    seen = await browse(tools, "mesh", mesh.url, mesh.key, spoken)
+        file.writeframes(pcm16k(clip()) + PAUSE)
+    seen = await browse(browser, "mesh", mesh.url, mesh.key, spoken)
     assert normalise(CLIP_TEXT) in normalise(seen["file"])
     assert "quick brown fox" in normalise(seen["live"])
     assert "First audio after" in seen["facts"]
