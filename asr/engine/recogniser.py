@@ -12,14 +12,14 @@ from asr.engine.tokens import WhisperTokens
 from asr.model import MAX_WINDOW_S, MAX_WINDOW_SAMPLES, SAMPLE_RATE_HZ, DecodeRequest, DecodeResult
 from asr.models.decoder import Segment
 from asr.models.load import Source, open_source
-from asr.models.memory import keep_buffers
+from asr.models.memory import give_back, keep_buffers
 from asr.models.quant import resolve_compute_type
-from asr.models.whisper import Whisper
+from asr.models.whisper import BUCKET_SAMPLES, SHORTEST_WINDOW_SAMPLES, TRAILING_SILENCE_SAMPLES, Whisper
 from common.errors import AudioTooLong, InvalidArgument
 
 _PENDING_PER_SLOT = 8
 _DIGITAL_SILENCE = 2 / 32_768  # a peak of one step of 16-bit audio: dither at most
-_WARM_UP_S = (1.0, 5.0)
+_WARM_UP_S = 13.0  # longer windows are rare enough to be compiled for when they come
 
 
 class WhisperRecogniser:
@@ -122,7 +122,11 @@ def load_recogniser(
     model = build_model(
         source, tokens, device=device, threads=threads, slots=slots, compute_type=compute_type
     )
-    return WhisperRecogniser(name, model, tokens, source.suppress_begin)
+    suppress_begin = source.suppress_begin
+    del source  # and with it the mapped file
+    give_back()
+    _warm_up(model, tokens)
+    return WhisperRecogniser(name, model, tokens, suppress_begin)
 
 
 def build_model(
@@ -133,11 +137,10 @@ def build_model(
     threads: int,
     slots: int,
     compute_type: str = "auto",
-    warm_up: bool = True,
 ) -> Whisper:
     """The model of a source; arguments as in `load_recogniser`."""
     where = torch.device(device)
-    model = Whisper(
+    return Whisper(
         source.dims,
         source.weights,
         device=where,
@@ -147,18 +150,18 @@ def build_model(
         alignment_heads=source.alignment_heads,
         suppress=[token for token in source.suppress if 0 <= token < tokens.eot],
     )
-    if warm_up:
-        _warm_up(model, tokens)
-    return model
 
 
 def _warm_up(model: Whisper, tokens: WhisperTokens) -> None:
     """Runs every kind of call once: the first use of a shape compiles kernels and touches memory."""
     start = tokens.start(tokens.languages[0], "transcribe")
-    for seconds in _WARM_UP_S:
-        rows = range(min(2, model.slots))
-        states = model.encode([np.zeros(int(seconds * SAMPLE_RATE_HZ), np.float32) for _ in rows])
-        for row, state in zip(rows, states, strict=True):
-            model.hear(row, state)
+    rows = range(min(2, model.slots))
+    for samples in range(SHORTEST_WINDOW_SAMPLES, int(_WARM_UP_S * SAMPLE_RATE_HZ), BUCKET_SAMPLES):
+        pcm = np.zeros(samples - TRAILING_SILENCE_SAMPLES, np.float32)
+        states = model.encode([pcm])[0]
+        for row in rows:
+            model.hear(row, states)
+    for _ in range(2):
         model.forward([Segment(row, start, [len(start) - 1]) for row in rows])
         model.forward([Segment(row, [0], [0]) for row in rows])
+    model.forward([Segment(0, [0], [0])])

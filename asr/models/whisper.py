@@ -19,11 +19,10 @@ from asr.models.quant import ComputeType, Linear, Rows, cpu_has_bf16, make_linea
 TRAILING_SILENCE_SAMPLES = SAMPLE_RATE_HZ // 2
 SHORTEST_WINDOW_SAMPLES = 5 * SAMPLE_RATE_HZ  # very short words are still said twice in less
 TAIL_POSITIONS = 50
-_GPU_BUCKET_SAMPLES = (
-    SAMPLE_RATE_HZ  # GPU windows are filled up to whole seconds, so that equal lengths share a batch
-)
-# Audio of one encoder call: on CPU long windows gain nothing from company and cost memory.
-_CPU_BATCH_SAMPLES = 12 * SAMPLE_RATE_HZ
+# Windows are filled up to a multiple of this. Each length is compiled for once, at the cost of computing it several
+# times, so there may not be many; and windows of one length share a batch on a GPU.
+BUCKET_SAMPLES = SAMPLE_RATE_HZ // 2
+# Audio of one encoder call. On CPU a window alone fills the cores.
 _GPU_BATCH_SAMPLES = 960 * SAMPLE_RATE_HZ
 _TIMESTAMPS = 1501  # the last tokens of the vocabulary: not written, so not computed
 _FEW_ROWS = 24  # up to here one thread is faster than waking the others for each small product
@@ -115,17 +114,15 @@ class Whisper:
         groups: dict[int, list[int]] = {}
         for index, pcm in enumerate(windows):
             groups.setdefault(self._padded_samples(len(pcm)), []).append(index)
-        limit = _CPU_BATCH_SAMPLES if self.device.type == "cpu" else _GPU_BATCH_SAMPLES
         for samples, members in groups.items():
-            many = max(1, limit // samples)
+            many = 1 if self.device.type == "cpu" else max(1, _GPU_BATCH_SAMPLES // samples)
             for first in range(0, len(members), many):
                 yield samples, members[first : first + many]
 
     def _padded_samples(self, samples: int) -> int:
-        step = POSITION_SAMPLES if self.device.type == "cpu" else _GPU_BUCKET_SAMPLES
         longest = min(MAX_WINDOW_SAMPLES, self.dims.n_audio_ctx * POSITION_SAMPLES)
         wanted = max(samples + TRAILING_SILENCE_SAMPLES, SHORTEST_WINDOW_SAMPLES)
-        return min(-(-wanted // step) * step, longest)
+        return min(-(-wanted // BUCKET_SAMPLES) * BUCKET_SAMPLES, longest)
 
     @torch.inference_mode()
     def hear(self, row: int, states: torch.Tensor) -> None:

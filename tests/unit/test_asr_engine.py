@@ -24,9 +24,7 @@ async def make() -> AsyncIterator[Make]:
 
     def build(slots: int = 4, **options: Any) -> WhisperRecogniser:
         tokens = tiny_tokens()
-        model = build_model(
-            tiny_source(), tokens, device="cpu", threads=1, slots=slots, compute_type="fp32", warm_up=False
-        )
+        model = build_model(tiny_source(), tokens, device="cpu", threads=1, slots=slots, compute_type="fp32")
         made.append(WhisperRecogniser("tiny", model, tokens, (), **options))
         return made[-1]
 
