@@ -191,9 +191,18 @@ async def test_it_fits_every_screen_and_the_keyboard_reaches_everything(drive: D
     seen = await drive("shape")
     assert set(seen["overflow"].values()) == {0}
     assert seen["unnamed"] == []
-    assert {"docs", "key-button", "mic", "language", "diarize", "choose", "text", "say", "voice", "pace"} <= set(
-        seen["reached"]
-    )
+    assert {
+        "docs",
+        "key-button",
+        "mic",
+        "language",
+        "diarize",
+        "choose",
+        "text",
+        "say",
+        "voice",
+        "pace",
+    } <= set(seen["reached"])
 
 
 async def test_it_works_with_the_real_mesh(browser: Browser, mesh: RunningMesh, tmp_path: Path) -> None:
