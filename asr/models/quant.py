@@ -121,11 +121,8 @@ def _engine_for(rows: Rows) -> str | None:
 
 def cpu_has_bf16() -> bool:
     """Whether bf16 products run in hardware here; emulated they are slower than fp32."""
-    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
-
-
-def _packs_bf16() -> bool:
-    return cpu_has_bf16() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+    ops = torch.ops.mkldnn  # without oneDNN it is empty
+    return hasattr(ops, "_linear_pointwise") and bool(ops._is_mkldnn_bf16_supported())
 
 
 def resolve_compute_type(asked: str, device: torch.device) -> ComputeType:
@@ -158,7 +155,7 @@ def make_linear(
     """A linear layer for `rows` rows a call; weight [n, k], bias [n], any float type; with GELU behind it where asked."""
     if (
         device.type == "cpu"
-        and _packs_bf16()
+        and cpu_has_bf16()
         and (compute == "bf16" or (compute == "int8" and rows == "many"))
     ):
         return Bf16Linear(weight, bias, gelu)

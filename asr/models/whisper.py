@@ -54,11 +54,13 @@ class Whisper:
 
         def linear(rows: Rows) -> MakeLinear:
             def make(name: str, *, gelu: bool = False) -> Linear:
-                weight = weights(f"{name}.weight")
+                weight, bias = weights(f"{name}.weight"), weights(f"{name}.bias")
+                kind = compute
                 if weight.dim() == 3:  # a convolution [out, in, width], as a product over windows [width, in]
                     weight = weight.permute(0, 2, 1).flatten(1)
-                bias = weights(f"{name}.bias")
-                return make_linear(weight, bias, rows=rows, compute=compute, device=device, gelu=gelu)
+                    if compute == "int8" and not cpu_has_bf16():
+                        kind = "fp32"  # what it hears is not normalised, and there is little of it
+                return make_linear(weight, bias, rows=rows, compute=kind, device=device, gelu=gelu)
 
             return make
 
