@@ -14,6 +14,7 @@ from edge.docs import add_docs
 from edge.fetch import Fetcher
 from edge.health import Health, watch
 from edge.jobs import add_jobs
+from edge.keeper import Keeper
 from edge.keys import KnownKeys
 from edge.listeners import add_listeners
 from edge.mesh import MESH, Mesh
@@ -29,14 +30,16 @@ async def build_app(settings: EdgeSettings) -> web.Application:
     """The application; it opens its channel to the sidecar at start and closes it at the end."""
     drop_bad_requests()
     channel = open_channel(settings.mesh_address)
+    session = SessionClient(channel)
     app = web.Application(middlewares=[middleware.identify], client_max_size=settings.max_request_bytes)
     app[MESH] = Mesh(
         settings=settings,
         channel=channel,
         asr=AsrClient(channel),
         tts=TtsClient(channel),
-        session=SessionClient(channel),
+        session=session,
         fetcher=Fetcher(timeout_s=settings.fetch_timeout_s, allow_private=settings.fetch_private),
+        keeper=Keeper(session, every_s=settings.resume_interval_s, enabled=settings.resume),
         health=Health(required=settings.required),
         known_keys=KnownKeys(LicenseClient(channel)),
         dictionaries=Dictionaries(settings.state_dir / "dictionaries"),
@@ -68,6 +71,8 @@ async def _watching(app: web.Application) -> AsyncIterator[None]:
     mesh = app[MESH]
     task = asyncio.create_task(watch(mesh.health, mesh.channel, mesh.asr, mesh.tts), name="health watch")
     tasks = [task]
+    if mesh.keeper.enabled:
+        tasks.append(asyncio.create_task(mesh.keeper.run(), name="keeper"))
     if mesh.settings.sidecar_admin:
         counting = watch_workers(mesh.health, mesh.settings.sidecar_admin)
         tasks.append(asyncio.create_task(counting, name="worker watch"))
@@ -76,5 +81,6 @@ async def _watching(app: web.Application) -> AsyncIterator[None]:
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
+    await mesh.keeper.close()
     await mesh.fetcher.close()
     await mesh.channel.close()

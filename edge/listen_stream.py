@@ -13,10 +13,11 @@ from common.pb.voxmesh.asr.v1 import RecognizeResponse
 from common.pb.voxmesh.license.v1 import Kind
 from edge.admission import Admission
 from edge.finish.results import LiveFinisher
+from edge.keeper import Kept, name_of
 from edge.keys import accepted_protocol
 from edge.mesh import MESH, REQUEST_ID, Handler, Mesh
 from edge.relay import Relay
-from edge.requests import Action, Audio, End, Flush, HearsQuiet, ListenProtocol, Reconfigure, Reply
+from edge.requests import Action, Audio, End, Flush, HearsQuiet, ListenProtocol, Reconfigure, Reply, Resumes
 from edge.sockets import close_socket, first_error, open_socket, receive, require_upgrade, send_json
 
 log = logs.get_logger()
@@ -38,7 +39,8 @@ def listen_stream_handler(dialect: str, factory: ProtocolFactory, *, max_frame_b
         mesh.health.require("asr")
         external_id = request.query.get("external_session_id", "")
         async with mesh.admit(request, Kind.LISTEN_STREAM, dialect, external_id) as admission:
-            connection = ListenConnection(mesh, request, protocol, admission)
+            kept = await _kept(mesh, request, protocol)
+            connection = ListenConnection(mesh, request, protocol, admission, kept)
             try:
                 socket = await open_socket(
                     request,
@@ -58,19 +60,35 @@ def listen_stream_handler(dialect: str, factory: ProtocolFactory, *, max_frame_b
     return handle
 
 
+async def _kept(mesh: Mesh, request: web.Request, protocol: ListenProtocol) -> Kept | None:
+    if not isinstance(protocol, Resumes) or not protocol.resuming:
+        return None
+    return await mesh.keeper.take(name_of(mesh.key_of(request), protocol.public_id))
+
+
 class ListenConnection:
     """One client: reads its frames, writes its events."""
 
     def __init__(
-        self, mesh: Mesh, request: web.Request, protocol: ListenProtocol, admission: Admission
+        self,
+        mesh: Mesh,
+        request: web.Request,
+        protocol: ListenProtocol,
+        admission: Admission,
+        kept: Kept | None = None,
     ) -> None:
         self._mesh, self._protocol, self._admission = mesh, protocol, admission
+        self._kept = kept
+        self._kept_name = (
+            name_of(mesh.key_of(request), protocol.public_id) if isinstance(protocol, Resumes) else ""
+        )
         self._request_id = request[REQUEST_ID]
         self._options = mesh.fit_listen(protocol.options)
         self._finisher = LiveFinisher(self._options.finish, self._options.language)
         self._decoder = self._open_decoder()
         self._relays: asyncio.Queue[Relay | None] = asyncio.Queue()
         self._relay: Relay | None = None
+        self._relay_of = lambda: self._relay
         self._ended = False
         self._now = asyncio.get_running_loop().time
         self._over = asyncio.Event()  # the client is done
@@ -84,6 +102,7 @@ class ListenConnection:
         self._admission.audio_ms = self._audio_ms_before + self._decoder.decoded_ms
         self._admission.used = self._options.features
         self._decoder.close()
+        self._mesh.keeper.release(self._kept_name, self._relay_of, ended=self._admission.finished)
 
     async def run(self, socket: web.WebSocketResponse) -> None:
         """Serves the client until one side is done; never raises what the client can be told."""
@@ -92,6 +111,7 @@ class ListenConnection:
         try:
             for message in self._protocol.opened():
                 await self._send(message)
+            await self._resume()
             async with asyncio.TaskGroup() as group:
                 reader = group.create_task(self._read(), name="listen read")
                 watch = group.create_task(self._watch(), name="listen watch")
@@ -113,6 +133,19 @@ class ListenConnection:
                 await self._send(message)
         reason = self._protocol.close_reason if isinstance(error, _Idle) else error.message
         await close_socket(socket, error.ws_close, reason)
+
+    async def _resume(self) -> None:
+        if not isinstance(self._protocol, Resumes):
+            return
+        kept, self._kept = self._kept, None
+        found = kept is not None and kept.book.channels == self._decoder.channels
+        if kept is not None and found:
+            self._current().restore(kept.book, kept.audio)
+        if self._protocol.resuming:
+            at_ms = self._relay.position_ms if self._relay else 0
+            for message in self._protocol.resumed(found, at_ms):
+                await self._send(message)
+        self._mesh.keeper.hold(self._kept_name, self._relay_of)
 
     async def _read(self) -> None:
         while True:

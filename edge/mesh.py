@@ -15,6 +15,7 @@ from edge.admission import Admission, admit
 from edge.dictionaries import Dictionaries
 from edge.fetch import Fetcher
 from edge.health import Health
+from edge.keeper import Keeper
 from edge.keys import KnownKeys, find_key
 from edge.requests import ListenOptions, SpeakOptions
 from edge.settings import EdgeSettings
@@ -38,6 +39,7 @@ class Mesh:
     tts: TtsClient
     session: SessionClient
     fetcher: Fetcher
+    keeper: Keeper
     health: Health
     known_keys: KnownKeys
     dictionaries: Dictionaries

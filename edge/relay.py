@@ -44,6 +44,19 @@ class _Item:
         return self.start + len(self.data or b"")
 
 
+@dataclass(frozen=True, slots=True)
+class Book:
+    """What another relay has to know besides the audio, to go on with a stream. Positions count bytes of its PCM."""
+
+    start: int  # of the audio that may have to be said again
+    end: int
+    channels: int
+    finals: dict[int, int]  # channel -> end of its last final, ms
+    speaking: list[int]  # channels
+    quiet: dict[int, int]  # channel -> end of the last word before an announced silence, ms
+    flushes: list[int]  # where finals were asked for that have not come
+
+
 class Relay:
     """Feeds one recogniser stream and survives its worker.
 
@@ -108,6 +121,42 @@ class Relay:
     def end(self) -> None:
         """No more audio will come."""
         self._ended = True
+        self._news.set()
+
+    def book(self) -> Book:
+        """Where the stream is."""
+        return Book(
+            start=self._log[0].start if self._log else self._end,
+            end=self._end,
+            channels=self._channels,
+            finals=dict(self._finals),
+            speaking=sorted(self._speaking),
+            quiet=dict(self._last_utterance_end),
+            flushes=[item.start for item in self._log if item.data is None],
+        )
+
+    def audio_from(self, position: int) -> tuple[int, bytes]:
+        """The audio that is held from `position` on, and where it begins."""
+        items = [item for item in self._log if item.data is not None and item.end > position]
+        if not items:
+            return self._end, b""
+        start = max(position, items[0].start)
+        audio = b"".join(item.data or b"" for item in items)
+        return start, audio[start - items[0].start :]
+
+    def restore(self, book: Book, audio: bytes) -> None:
+        """Goes on with a stream of another relay, before anything else happens; `audio` begins at `book.start`."""
+        self._offset = self._sent_to = at = book.start
+        self._end = book.start + len(audio)
+        for flush in sorted(min(max(one, at), self._end) for one in book.flushes):
+            if flush > at:
+                self._log.append(_Item(at, audio[at - book.start : flush - book.start]))
+            self._log.append(_Item(flush, None))
+            at = flush
+        if at < self._end:
+            self._log.append(_Item(at, audio[at - book.start :]))
+        self._finals, self._last_utterance_end = dict(book.finals), dict(book.quiet)
+        self._speaking = set(book.speaking)
         self._news.set()
 
     async def events(self) -> AsyncGenerator[RecognizeResponse, None]:

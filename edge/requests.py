@@ -234,6 +234,18 @@ class HearsQuiet(Protocol):
         ...
 
 
+@runtime_checkable
+class Resumes(Protocol):
+    """A dialect whose streams have a name that clients know, and can go on with."""
+
+    public_id: str  # as the messages show it
+    resuming: bool  # the client comes back
+
+    def resumed(self, found: bool, at_ms: int) -> list[Json]:
+        """Whether anything was found, and how far the audio is known."""
+        ...
+
+
 @dataclass(slots=True)
 class Transcript:
     """A finished batch recognition."""

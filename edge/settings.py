@@ -66,6 +66,10 @@ class EdgeSettings(ServiceSettings):
         30, gt=0, validation_alias="EDGE_LAST_WORDS_S", description="wait after the end"
     )
 
+    # What live streams would need on another edge is kept in Redis for a minute, so that clients can resume.
+    resume: bool = Field(True, validation_alias="EDGE_RESUME")
+    resume_interval_s: float = Field(1, ge=0.05, le=20, validation_alias="EDGE_RESUME_INTERVAL_S")
+
     # Signs callbacks; without it the caller's own licence key does.
     callback_secret: str = Field("", validation_alias="EDGE_CALLBACK_SECRET", repr=False)
     callback_attempts: int = Field(10, ge=1, le=100, validation_alias="EDGE_CALLBACK_ATTEMPTS")

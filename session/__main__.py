@@ -12,6 +12,7 @@ from common.pb.voxmesh.license.v1 import ValidateRequest
 from common.server import serve, start_process
 from common.settings import EXIT_BAD_SETTINGS, load
 from session.cache import Cache
+from session.kept import KeptStreams
 from session.outbox import Outbox
 from session.registry import Registry
 from session.service import SessionService, unix_ms
@@ -46,7 +47,9 @@ async def run(settings: SessionSettings) -> None:
     ready = Readiness()
     ready.set("started", True)  # without Redis sessions go on, so it is not waited for
     await serve(
-        SessionService(license_, registry, outbox, cache, report_wait_s=settings.report_wait_s),
+        SessionService(
+            license_, registry, outbox, cache, KeptStreams(blobs), report_wait_s=settings.report_wait_s
+        ),
         settings=settings,
         ready=ready,
         background=[_announce(settings.port), _connect(license_), outbox.run(), _watch(store, registry)],

@@ -20,16 +20,21 @@ from common.pb.voxmesh.session.v1 import (
     CachePutResponse,
     CloseRequest,
     CloseResponse,
+    KeepRequest,
+    KeepResponse,
     ListRequest,
     ListResponse,
     OpenRequest,
     OpenResponse,
     RenewRequest,
     RenewResponse,
+    ResumeRequest,
+    ResumeResponse,
     Session,
     SessionServiceBase,
 )
 from session.cache import Cache
+from session.kept import KeptStreams
 from session.outbox import Outbox
 from session.registry import Record, Registry
 
@@ -57,6 +62,7 @@ class SessionService(SessionServiceBase):
         registry: live sessions.
         outbox: usage on its way to the ledger.
         cache: small results of other services, or None for none.
+        kept: what live streams need to go on elsewhere, or None for nothing.
         report_wait_s: how long Close waits for the ledger.
     """
 
@@ -66,6 +72,7 @@ class SessionService(SessionServiceBase):
         registry: Registry,
         outbox: Outbox,
         cache: Cache | None = None,
+        kept: KeptStreams | None = None,
         *,
         report_wait_s: float,
     ) -> None:
@@ -73,6 +80,7 @@ class SessionService(SessionServiceBase):
         self._registry = registry
         self._outbox = outbox
         self._cache = cache
+        self._kept = kept
         self._report_wait_s = report_wait_s
 
     async def open(self, message: OpenRequest) -> OpenResponse:
@@ -149,6 +157,14 @@ class SessionService(SessionServiceBase):
         if self._cache is None:
             return CachePutResponse()
         return CachePutResponse(stored=await self._cache.put(message.key, message.value, message.ttl_ms))
+
+    async def keep(self, message: KeepRequest) -> KeepResponse:
+        if self._kept is None:
+            return KeepResponse(pieces=[0] * len(message.streams))
+        return KeepResponse(pieces=await self._kept.keep(message.streams))
+
+    async def resume(self, message: ResumeRequest) -> ResumeResponse:
+        return await self._kept.take(message.name) if self._kept else ResumeResponse()
 
     async def _lease_of(self, session_id: str) -> str:
         record = await self._registry.find(session_id)

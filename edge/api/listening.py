@@ -150,6 +150,13 @@ TRANSLATIONS = (
 
 # The live sockets.
 _INTERIM = "Send text that may still change."
+
+
+def _session_id(pattern: str) -> Field:
+    about = "Of a stream that broke off less than a minute ago: this one goes on with it."
+    return text("session_id", about, max_chars=128, pattern=pattern)
+
+
 DEEPGRAM_LIVE = (
     MODEL,
     LANGUAGE,
@@ -171,6 +178,7 @@ DEEPGRAM_LIVE = (
     PROFANITY,
     *KEYTERMS,
     *FINISH,
+    _session_id("^[A-Za-z0-9_.:-]{1,128}$"),
     *unused("no_delay", "filler_words", "version", "tag", "mip_opt_out"),
 )
 PULSE_LIVE = (
@@ -201,6 +209,7 @@ PULSE_LIVE = (
     whole("max_words", "Longest utterance in words; 0 is no limit.", 0, 10_000, 0),
     *KEYTERMS,
     *FINISH,
+    _session_id("^[a-zA-Z0-9_.-]{1,128}$"),
     text(
         "external_session_id",
         "An id of yours for the logs.",

@@ -1,6 +1,7 @@
 """Deepgram live recognition: WS /v1/listen (section 3.2), without I/O."""
 
 import hashlib
+import re
 from dataclasses import replace
 
 from common.errors import InvalidArgument, VoxmeshError
@@ -15,6 +16,7 @@ IDLE_S = 10.0
 _IDLE_REASON = "Deepgram did not receive audio data or a text message within the timeout window. See https://dpgr.am/net0001"
 _DEFAULT_RATE_HZ = 16_000
 MIN_ENDPOINTING_MS = 200
+_ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 
 
 class DeepgramListen:
@@ -31,13 +33,22 @@ class DeepgramListen:
         """
         self.options = _options(query)
         self._interims = self.options.interim_results
-        self._request_id = request_id
+        asked = string(query, "session_id", max_chars=128)
+        if asked and not _ID.fullmatch(asked):
+            raise InvalidArgument("session_id must be the request_id of an earlier stream")
+        self.resuming = bool(asked)
+        self._request_id = self.public_id = asked or request_id
         self._model = ""
         self._sha256 = hashlib.sha256()
         self._ended_at_ms: dict[int, int] = {}  # channel -> end of its last final
 
     def opened(self) -> list[Json]:
         return []
+
+    def resumed(self, found: bool, at_ms: int) -> list[Json]:
+        """Not in the vendor's dialect: who asks for it knows of it."""
+        told: Json = {"type": "Resumed", "request_id": self._request_id}
+        return [{**told, "resumed": found, "position": seconds(at_ms)}]
 
     def binary(self, data: bytes) -> list[Action]:
         if not data:

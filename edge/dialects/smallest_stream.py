@@ -23,7 +23,7 @@ class PulseListen:
     close_reason = ""
 
     def __init__(self, query: Fields, session_id: str, *, word_times: bool) -> None:
-        """Reads the connect query; unknown keys are ignored.
+        """Reads the connect query; unknown keys are ignored. `session_id` is for those who do not come back.
 
         Raises:
             InvalidArgument: a value that cannot be read.
@@ -32,7 +32,11 @@ class PulseListen:
         self.external_id = string(query, "external_session_id", max_chars=128)
         if self.external_id and not _EXTERNAL_ID.fullmatch(self.external_id):
             raise InvalidArgument("external_session_id may hold letters, digits, _ . - (at most 128)")
-        self._session_id = session_id
+        asked = string(query, "session_id", max_chars=128)
+        if asked and not _EXTERNAL_ID.fullmatch(asked):
+            raise InvalidArgument("session_id must be one that an earlier stream was given")
+        self.resuming = bool(asked)
+        self._session_id = self.public_id = asked or session_id
         self._words = boolean(query, "word_timestamps", word_times)
         self._sentences = boolean(query, "sentence_timestamps", False)
         self._full = boolean(query, "full_transcript", False)
@@ -45,6 +49,11 @@ class PulseListen:
 
     def opened(self) -> list[Json]:
         return []
+
+    def resumed(self, found: bool, at_ms: int) -> list[Json]:
+        """Not in the vendor's dialect: who asks for it knows of it."""
+        told: Json = {"type": "session_resumed", "session_id": self._session_id}
+        return [{**told, "resumed": found, "position": seconds(at_ms)}]
 
     def binary(self, data: bytes) -> list[Action]:
         return [Audio(data)] if data else []

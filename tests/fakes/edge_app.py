@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import aiohttp
 from aiohttp import web
@@ -50,10 +50,13 @@ class Edge:
 
 
 @asynccontextmanager
-async def run_edge(**settings: object) -> AsyncIterator[Edge]:
-    """An edge whose sidecar is one server with all services."""
+async def run_edge(beside: Edge | None = None, **settings: object) -> AsyncIterator[Edge]:
+    """An edge whose sidecar is one server with all services, or that of the edge `beside` it."""
     edge = Edge()
-    await edge.start_services()
+    if beside is None:
+        await edge.start_services()
+    else:
+        edge = replace(beside)
     app = await build_app(EdgeSettings(mesh_address=f"127.0.0.1:{edge.rpc_port}", **settings))  # type: ignore[arg-type]
     runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=2)
     await runner.setup()
@@ -70,4 +73,5 @@ async def run_edge(**settings: object) -> AsyncIterator[Edge]:
             yield edge
     finally:
         await runner.cleanup()
-        await edge.kill_services()
+        if beside is None:
+            await edge.kill_services()

@@ -3,7 +3,7 @@
 import time
 from dataclasses import dataclass, field
 
-from common.errors import AtCapacity, LicenseExpired, RateLimited, Unauthenticated
+from common.errors import AtCapacity, LicenseExpired, RateLimited, Unauthenticated, Unavailable
 from common.pb.voxmesh.license.v1 import (
     LicenseServiceBase,
     LicenseState,
@@ -14,12 +14,16 @@ from common.pb.voxmesh.license.v1 import (
 from common.pb.voxmesh.session.v1 import (
     CloseRequest,
     CloseResponse,
+    KeepRequest,
+    KeepResponse,
     ListRequest,
     ListResponse,
     OpenRequest,
     OpenResponse,
     RenewRequest,
     RenewResponse,
+    ResumeRequest,
+    ResumeResponse,
     SessionServiceBase,
 )
 
@@ -38,6 +42,10 @@ class FakeSessions(SessionServiceBase):
     opened: list[OpenRequest] = field(default_factory=list)
     closed: list[CloseRequest] = field(default_factory=list)
     renewed: int = 0
+    redis: bool = True
+    keeping: bool = True
+    kept: dict[str, tuple[bytes, list[bytes]]] = field(default_factory=dict)
+    keeps: list[KeepRequest] = field(default_factory=list)
 
     async def open(self, message: OpenRequest) -> OpenResponse:
         if message.key == "expired":
@@ -65,6 +73,24 @@ class FakeSessions(SessionServiceBase):
     async def close(self, message: CloseRequest) -> CloseResponse:
         self.closed.append(message)
         return CloseResponse()
+
+    async def keep(self, message: KeepRequest) -> KeepResponse:
+        self.keeps.append(message)
+        if not self.keeping:
+            raise Unavailable("not now")
+        if not self.redis:
+            return KeepResponse(pieces=[0] * len(message.streams))
+        for one in message.streams:
+            _, pieces = self.kept.pop(one.name, (b"", []))
+            if one.gone:
+                continue
+            pieces = [] if one.fresh else pieces[one.drop :]
+            self.kept[one.name] = (one.state, [*pieces, one.audio] if one.audio else pieces)
+        return KeepResponse(pieces=[len(self.kept.get(one.name, (b"", []))[1]) for one in message.streams])
+
+    async def resume(self, message: ResumeRequest) -> ResumeResponse:
+        found = self.kept.pop(message.name, None) if self.redis else None
+        return ResumeResponse(found=True, state=found[0], audio=found[1]) if found else ResumeResponse()
 
     async def list(self, message: ListRequest) -> ListResponse:
         return ListResponse()

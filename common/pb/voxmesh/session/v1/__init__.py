@@ -10,12 +10,17 @@ __all__ = (
     "CachePutResponse",
     "CloseRequest",
     "CloseResponse",
+    "KeepRequest",
+    "KeepResponse",
+    "KeptStream",
     "ListRequest",
     "ListResponse",
     "OpenRequest",
     "OpenResponse",
     "RenewRequest",
     "RenewResponse",
+    "ResumeRequest",
+    "ResumeResponse",
     "Session",
     "SessionServiceBase",
     "SessionServiceStub",
@@ -207,6 +212,101 @@ class CloseResponse(betterproto2.Message):
 default_message_pool.register_message(
     "voxmesh.session.v1", "CloseResponse", CloseResponse
 )
+
+
+@dataclass(eq=False, repr=False)
+class KeepRequest(betterproto2.Message):
+    """
+    What is new of many streams.
+    """
+
+    @betterproto2.staticproperty
+    @staticmethod
+    def DESCRIPTOR() -> Descriptor:
+        return VOXMESH_SESSION_V1_SESSION_PROTO_DESCRIPTOR.message_types_by_name[
+            "KeepRequest"
+        ]
+
+    streams: "list[KeptStream]" = betterproto2.field(
+        1, betterproto2.TYPE_MESSAGE, repeated=True
+    )
+    """
+    One entry each.
+    """
+
+
+default_message_pool.register_message("voxmesh.session.v1", "KeepRequest", KeepRequest)
+
+
+@dataclass(eq=False, repr=False)
+class KeepResponse(betterproto2.Message):
+    """
+    What became of them.
+    """
+
+    @betterproto2.staticproperty
+    @staticmethod
+    def DESCRIPTOR() -> Descriptor:
+        return VOXMESH_SESSION_V1_SESSION_PROTO_DESCRIPTOR.message_types_by_name[
+            "KeepResponse"
+        ]
+
+    pieces: "list[int]" = betterproto2.field(1, betterproto2.TYPE_UINT32, repeated=True)
+    """
+    Pieces of audio that are kept now, stream by stream; all 0 when Redis is away.
+    """
+
+
+default_message_pool.register_message(
+    "voxmesh.session.v1", "KeepResponse", KeepResponse
+)
+
+
+@dataclass(eq=False, repr=False)
+class KeptStream(betterproto2.Message):
+    """
+    What is new of one stream.
+    """
+
+    @betterproto2.staticproperty
+    @staticmethod
+    def DESCRIPTOR() -> Descriptor:
+        return VOXMESH_SESSION_V1_SESSION_PROTO_DESCRIPTOR.message_types_by_name[
+            "KeptStream"
+        ]
+
+    name: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    64 characters of a-f and 0-9: a hash that only the stream's owner can compute.
+    """
+
+    state: "bytes" = betterproto2.field(2, betterproto2.TYPE_BYTES)
+    """
+    What its holder has to know besides the audio, in the holder's own terms.
+    """
+
+    audio: "bytes" = betterproto2.field(3, betterproto2.TYPE_BYTES)
+    """
+    Audio since the last time; may be empty.
+    """
+
+    drop: "int" = betterproto2.field(4, betterproto2.TYPE_UINT32)
+    """
+    So many of the oldest pieces of audio are not needed any more.
+    """
+
+    fresh: "bool" = betterproto2.field(5, betterproto2.TYPE_BOOL)
+    """
+    Forget what was kept before.
+    """
+
+    gone: "bool" = betterproto2.field(6, betterproto2.TYPE_BOOL)
+    """
+    The stream has ended: forget everything.
+    """
+
+
+default_message_pool.register_message("voxmesh.session.v1", "KeptStream", KeptStream)
 
 
 @dataclass(eq=False, repr=False)
@@ -410,6 +510,64 @@ default_message_pool.register_message(
 
 
 @dataclass(eq=False, repr=False)
+class ResumeRequest(betterproto2.Message):
+    """
+    Asks for a stream.
+    """
+
+    @betterproto2.staticproperty
+    @staticmethod
+    def DESCRIPTOR() -> Descriptor:
+        return VOXMESH_SESSION_V1_SESSION_PROTO_DESCRIPTOR.message_types_by_name[
+            "ResumeRequest"
+        ]
+
+    name: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    As in KeptStream.
+    """
+
+
+default_message_pool.register_message(
+    "voxmesh.session.v1", "ResumeRequest", ResumeRequest
+)
+
+
+@dataclass(eq=False, repr=False)
+class ResumeResponse(betterproto2.Message):
+    """
+    What was kept.
+    """
+
+    @betterproto2.staticproperty
+    @staticmethod
+    def DESCRIPTOR() -> Descriptor:
+        return VOXMESH_SESSION_V1_SESSION_PROTO_DESCRIPTOR.message_types_by_name[
+            "ResumeResponse"
+        ]
+
+    found: "bool" = betterproto2.field(1, betterproto2.TYPE_BOOL)
+    """
+    Whether there was anything.
+    """
+
+    state: "bytes" = betterproto2.field(2, betterproto2.TYPE_BYTES)
+    """
+    The last that was kept.
+    """
+
+    audio: "list[bytes]" = betterproto2.field(3, betterproto2.TYPE_BYTES, repeated=True)
+    """
+    Piece by piece.
+    """
+
+
+default_message_pool.register_message(
+    "voxmesh.session.v1", "ResumeResponse", ResumeResponse
+)
+
+
+@dataclass(eq=False, repr=False)
 class Session(betterproto2.Message):
     """
     One live session.
@@ -592,11 +750,53 @@ class SessionServiceStub(betterproto2_grpclib.ServiceStub):
             metadata=metadata,
         )
 
+    async def keep(
+        self,
+        message: "KeepRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "KeepResponse":
+        """
+        Keeps for a minute what live streams would need to go on elsewhere. It may be forgotten at any time.
+        """
+
+        return await self._unary_unary(
+            "/voxmesh.session.v1.SessionService/Keep",
+            message,
+            KeepResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def resume(
+        self,
+        message: "ResumeRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "ResumeResponse":
+        """
+        Takes over what was kept of a stream: whoever asks next finds nothing.
+        """
+
+        return await self._unary_unary(
+            "/voxmesh.session.v1.SessionService/Resume",
+            message,
+            ResumeResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
 
 from ...license import v1 as __license__v1__
 
 VOXMESH_SESSION_V1_SESSION_PROTO_DESCRIPTOR = default_google_proto_descriptor_pool.AddSerializedFile(
-    b'\n voxmesh/session/v1/session.proto\x12\x12voxmesh.session.v1\x1a voxmesh/license/v1/license.proto"\xa7\x01\n\x0bOpenRequest\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12,\n\x04kind\x18\x02 \x01(\x0e2\x18.voxmesh.license.v1.KindR\x04kind\x12\x1d\n\nrequest_id\x18\x03 \x01(\tR\trequestId\x12\x18\n\x07dialect\x18\x04 \x01(\tR\x07dialect\x12\x1f\n\x0bexternal_id\x18\x05 \x01(\tR\nexternalId"\xf3\x01\n\x0cOpenResponse\x12\x1d\n\nsession_id\x18\x01 \x01(\tR\tsessionId\x12\x1d\n\nexpires_ms\x18\x02 \x01(\x04R\texpiresMs\x122\n\x06limits\x18\x03 \x01(\x0b2\x1a.voxmesh.license.v1.LimitsR\x06limits\x12\x1a\n\x08features\x18\x04 \x03(\tR\x08features\x12\x15\n\x06key_id\x18\x05 \x01(\tR\x05keyId\x12#\n\rrequests_left\x18\x06 \x01(\rR\x0crequestsLeft\x12\x19\n\x08lease_id\x18\x07 \x01(\tR\x07leaseId"H\n\x0cRenewRequest\x12\x1d\n\nsession_id\x18\x01 \x01(\tR\tsessionId\x12\x19\n\x08lease_id\x18\x02 \x01(\tR\x07leaseId".\n\rRenewResponse\x12\x1d\n\nexpires_ms\x18\x01 \x01(\x04R\texpiresMs"~\n\x0cCloseRequest\x12\x1d\n\nsession_id\x18\x01 \x01(\tR\tsessionId\x12\x19\n\x08lease_id\x18\x02 \x01(\tR\x07leaseId\x124\n\x05usage\x18\x03 \x01(\x0b2\x1e.voxmesh.license.v1.UsageEventR\x05usage"\x0f\n\rCloseResponse"\r\n\x0bListRequest"G\n\x0cListResponse\x127\n\x08sessions\x18\x01 \x03(\x0b2\x1b.voxmesh.session.v1.SessionR\x08sessions"\xc7\x01\n\x07Session\x12\x1d\n\nsession_id\x18\x01 \x01(\tR\tsessionId\x12,\n\x04kind\x18\x02 \x01(\x0e2\x18.voxmesh.license.v1.KindR\x04kind\x12\x15\n\x06key_id\x18\x03 \x01(\tR\x05keyId\x12\x1d\n\nstarted_ms\x18\x04 \x01(\x04R\tstartedMs\x12\x18\n\x07dialect\x18\x05 \x01(\tR\x07dialect\x12\x1f\n\x0bexternal_id\x18\x06 \x01(\tR\nexternalId"#\n\x0fCacheGetRequest\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key">\n\x10CacheGetResponse\x12\x14\n\x05found\x18\x01 \x01(\x08R\x05found\x12\x14\n\x05value\x18\x02 \x01(\x0cR\x05value"P\n\x0fCachePutRequest\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\x0cR\x05value\x12\x15\n\x06ttl_ms\x18\x03 \x01(\x04R\x05ttlMs"*\n\x10CachePutResponse\x12\x16\n\x06stored\x18\x01 \x01(\x08R\x06stored2\xf0\x03\n\x0eSessionService\x12I\n\x04Open\x12\x1f.voxmesh.session.v1.OpenRequest\x1a .voxmesh.session.v1.OpenResponse\x12L\n\x05Renew\x12 .voxmesh.session.v1.RenewRequest\x1a!.voxmesh.session.v1.RenewResponse\x12L\n\x05Close\x12 .voxmesh.session.v1.CloseRequest\x1a!.voxmesh.session.v1.CloseResponse\x12I\n\x04List\x12\x1f.voxmesh.session.v1.ListRequest\x1a .voxmesh.session.v1.ListResponse\x12U\n\x08CacheGet\x12#.voxmesh.session.v1.CacheGetRequest\x1a$.voxmesh.session.v1.CacheGetResponse\x12U\n\x08CachePut\x12#.voxmesh.session.v1.CachePutRequest\x1a$.voxmesh.session.v1.CachePutResponseb\x06proto3'
+    b'\n voxmesh/session/v1/session.proto\x12\x12voxmesh.session.v1\x1a voxmesh/license/v1/license.proto"\xa7\x01\n\x0bOpenRequest\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12,\n\x04kind\x18\x02 \x01(\x0e2\x18.voxmesh.license.v1.KindR\x04kind\x12\x1d\n\nrequest_id\x18\x03 \x01(\tR\trequestId\x12\x18\n\x07dialect\x18\x04 \x01(\tR\x07dialect\x12\x1f\n\x0bexternal_id\x18\x05 \x01(\tR\nexternalId"\xf3\x01\n\x0cOpenResponse\x12\x1d\n\nsession_id\x18\x01 \x01(\tR\tsessionId\x12\x1d\n\nexpires_ms\x18\x02 \x01(\x04R\texpiresMs\x122\n\x06limits\x18\x03 \x01(\x0b2\x1a.voxmesh.license.v1.LimitsR\x06limits\x12\x1a\n\x08features\x18\x04 \x03(\tR\x08features\x12\x15\n\x06key_id\x18\x05 \x01(\tR\x05keyId\x12#\n\rrequests_left\x18\x06 \x01(\rR\x0crequestsLeft\x12\x19\n\x08lease_id\x18\x07 \x01(\tR\x07leaseId"H\n\x0cRenewRequest\x12\x1d\n\nsession_id\x18\x01 \x01(\tR\tsessionId\x12\x19\n\x08lease_id\x18\x02 \x01(\tR\x07leaseId".\n\rRenewResponse\x12\x1d\n\nexpires_ms\x18\x01 \x01(\x04R\texpiresMs"~\n\x0cCloseRequest\x12\x1d\n\nsession_id\x18\x01 \x01(\tR\tsessionId\x12\x19\n\x08lease_id\x18\x02 \x01(\tR\x07leaseId\x124\n\x05usage\x18\x03 \x01(\x0b2\x1e.voxmesh.license.v1.UsageEventR\x05usage"\x0f\n\rCloseResponse"\r\n\x0bListRequest"G\n\x0cListResponse\x127\n\x08sessions\x18\x01 \x03(\x0b2\x1b.voxmesh.session.v1.SessionR\x08sessions"\xc7\x01\n\x07Session\x12\x1d\n\nsession_id\x18\x01 \x01(\tR\tsessionId\x12,\n\x04kind\x18\x02 \x01(\x0e2\x18.voxmesh.license.v1.KindR\x04kind\x12\x15\n\x06key_id\x18\x03 \x01(\tR\x05keyId\x12\x1d\n\nstarted_ms\x18\x04 \x01(\x04R\tstartedMs\x12\x18\n\x07dialect\x18\x05 \x01(\tR\x07dialect\x12\x1f\n\x0bexternal_id\x18\x06 \x01(\tR\nexternalId"#\n\x0fCacheGetRequest\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key">\n\x10CacheGetResponse\x12\x14\n\x05found\x18\x01 \x01(\x08R\x05found\x12\x14\n\x05value\x18\x02 \x01(\x0cR\x05value"P\n\x0fCachePutRequest\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\x0cR\x05value\x12\x15\n\x06ttl_ms\x18\x03 \x01(\x04R\x05ttlMs"*\n\x10CachePutResponse\x12\x16\n\x06stored\x18\x01 \x01(\x08R\x06stored"G\n\x0bKeepRequest\x128\n\x07streams\x18\x01 \x03(\x0b2\x1e.voxmesh.session.v1.KeptStreamR\x07streams"\x8a\x01\n\nKeptStream\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n\x05state\x18\x02 \x01(\x0cR\x05state\x12\x14\n\x05audio\x18\x03 \x01(\x0cR\x05audio\x12\x12\n\x04drop\x18\x04 \x01(\rR\x04drop\x12\x14\n\x05fresh\x18\x05 \x01(\x08R\x05fresh\x12\x12\n\x04gone\x18\x06 \x01(\x08R\x04gone"&\n\x0cKeepResponse\x12\x16\n\x06pieces\x18\x01 \x03(\rR\x06pieces"#\n\rResumeRequest\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name"R\n\x0eResumeResponse\x12\x14\n\x05found\x18\x01 \x01(\x08R\x05found\x12\x14\n\x05state\x18\x02 \x01(\x0cR\x05state\x12\x14\n\x05audio\x18\x03 \x03(\x0cR\x05audio2\x8c\x05\n\x0eSessionService\x12I\n\x04Open\x12\x1f.voxmesh.session.v1.OpenRequest\x1a .voxmesh.session.v1.OpenResponse\x12L\n\x05Renew\x12 .voxmesh.session.v1.RenewRequest\x1a!.voxmesh.session.v1.RenewResponse\x12L\n\x05Close\x12 .voxmesh.session.v1.CloseRequest\x1a!.voxmesh.session.v1.CloseResponse\x12I\n\x04List\x12\x1f.voxmesh.session.v1.ListRequest\x1a .voxmesh.session.v1.ListResponse\x12U\n\x08CacheGet\x12#.voxmesh.session.v1.CacheGetRequest\x1a$.voxmesh.session.v1.CacheGetResponse\x12U\n\x08CachePut\x12#.voxmesh.session.v1.CachePutRequest\x1a$.voxmesh.session.v1.CachePutResponse\x12I\n\x04Keep\x12\x1f.voxmesh.session.v1.KeepRequest\x1a .voxmesh.session.v1.KeepResponse\x12O\n\x06Resume\x12!.voxmesh.session.v1.ResumeRequest\x1a".voxmesh.session.v1.ResumeResponseb\x06proto3'
 )
 
 
@@ -643,6 +843,20 @@ class SessionServiceBase(betterproto2_grpclib.ServiceBase):
     async def cache_put(self, message: "CachePutRequest") -> "CachePutResponse":
         """
         Keeps a small result for a while. It may be forgotten at any time.
+        """
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def keep(self, message: "KeepRequest") -> "KeepResponse":
+        """
+        Keeps for a minute what live streams would need to go on elsewhere. It may be forgotten at any time.
+        """
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def resume(self, message: "ResumeRequest") -> "ResumeResponse":
+        """
+        Takes over what was kept of a stream: whoever asks next finds nothing.
         """
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
@@ -695,6 +909,22 @@ class SessionServiceBase(betterproto2_grpclib.ServiceBase):
         response = await self.cache_put(request)
         await stream.send_message(response)
 
+    async def __rpc_keep(
+        self, stream: "grpclib.server.Stream[KeepRequest, KeepResponse]"
+    ) -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        response = await self.keep(request)
+        await stream.send_message(response)
+
+    async def __rpc_resume(
+        self, stream: "grpclib.server.Stream[ResumeRequest, ResumeResponse]"
+    ) -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        response = await self.resume(request)
+        await stream.send_message(response)
+
     def __mapping__(self) -> "dict[str, grpclib.const.Handler]":
         return {
             "/voxmesh.session.v1.SessionService/Open": grpclib.const.Handler(
@@ -732,5 +962,17 @@ class SessionServiceBase(betterproto2_grpclib.ServiceBase):
                 grpclib.const.Cardinality.UNARY_UNARY,
                 CachePutRequest,
                 CachePutResponse,
+            ),
+            "/voxmesh.session.v1.SessionService/Keep": grpclib.const.Handler(
+                self.__rpc_keep,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                KeepRequest,
+                KeepResponse,
+            ),
+            "/voxmesh.session.v1.SessionService/Resume": grpclib.const.Handler(
+                self.__rpc_resume,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                ResumeRequest,
+                ResumeResponse,
             ),
         }
