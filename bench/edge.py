@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 import psutil
+import uvloop
 from rich.console import Console
 from rich.table import Table
 
@@ -43,7 +44,7 @@ def run(argv: Sequence[str]) -> int:
     parser.add_argument("--delay-ms", type=float, default=0.0, help="the stand-in's own, not counted")
     options = parser.parse_args(argv)
     try:
-        report = asyncio.run(_measure(options))
+        report = uvloop.run(_measure(options))
     except (OSError, RuntimeError) as error:
         print(f"✗ {error}", file=sys.stderr)
         return 1
@@ -65,10 +66,7 @@ async def _measure(options: argparse.Namespace) -> dict[str, object]:
         memory = asyncio.create_task(_memory(edge))
         await load.stream(sockets, heard, options.seconds, SETTLED_S / 2)
         memory.cancel()
-        cores = {
-            name: round((_cpu_s(process) - before[name]) / options.seconds, 2)
-            for name, process in watched.items()
-        }
+        used = {name: _cpu_s(process) - before[name] for name, process in watched.items()}
         for one in sockets:
             one.end()
         await asyncio.wait({one.closed for one in sockets}, timeout=STOP_S)
@@ -92,7 +90,8 @@ async def _measure(options: argparse.Namespace) -> dict[str, object]:
         "load_late_ms_max": round(heard.late * 1000, 1),
         "rss_mb": round(samples[-1] / MIB, 1),
         "rss_growth_mb": round(growth / MIB, 1),
-        "cores": cores,
+        "cores": {name: round(spent / options.seconds, 2) for name, spent in used.items()},
+        "cpu_us_per_chunk": {name: round(spent / heard.sent * 1e6) for name, spent in used.items()},
     }
 
 

@@ -1,8 +1,11 @@
 """Typed clients of every service. All of them talk to the local sidecar, which knows where the services are."""
 
+from collections.abc import AsyncGenerator, AsyncIterable
+
 import grpc
 
-from common.pb.voxmesh.asr.v1 import AsrServiceStub
+from common import wire
+from common.pb.voxmesh.asr.v1 import AsrServiceStub, RecognizeRequest, RecognizeResponse
 from common.pb.voxmesh.license.v1 import LicenseServiceStub
 from common.pb.voxmesh.session.v1 import SessionServiceStub
 from common.pb.voxmesh.tts.v1 import TtsServiceStub
@@ -11,6 +14,25 @@ from common.telemetry import client_interceptors
 
 
 class AsrClient(AioStub, AsrServiceStub): ...
+
+
+class LiveAsrClient:
+    """`AsrClient.recognize` for thousands of small messages a second: over a connection of its own, not grpc.aio's."""
+
+    def __init__(self, address: str) -> None:
+        self._channel = wire.Channel(address, max_message_bytes=MAX_MESSAGE_BYTES)
+
+    def recognize(
+        self, messages: AsyncIterable[RecognizeRequest | bytes], *, metadata: Metadata = None
+    ) -> AsyncGenerator[RecognizeResponse, None]:
+        """Raises VoxmeshError. Closing what it returns cancels the call."""
+        return self._channel.stream_stream(
+            "/voxmesh.asr.v1.AsrService/Recognize", messages, RecognizeResponse, metadata_pairs(metadata)
+        )
+
+    async def close(self) -> None:
+        """Ends every call."""
+        await self._channel.close()
 
 
 class TtsClient(AioStub, TtsServiceStub): ...

@@ -19,7 +19,11 @@ VoxmeshError
 └── Internal                   a bug of ours
 """
 
+import json
 from typing import Any, ClassVar
+
+# Trailer that carries, as JSON, what a bare gRPC status cannot.
+ERROR_METADATA = "voxmesh-error-bin"
 
 
 class VoxmeshError(Exception):
@@ -139,3 +143,19 @@ BY_GRPC: dict[str, type[VoxmeshError]] = {
     "CANCELLED": Cancelled,
 }
 BY_CODE["INTERNAL"] = Internal
+
+
+def from_status(status: str, message: str, payload: bytes | str | None = None) -> VoxmeshError:
+    """The error that a peer raised, as the same class it raised.
+
+    Args:
+        status: name of the gRPC status.
+        message: its message.
+        payload: value of the ERROR_METADATA trailer, if there was one.
+    """
+    if payload:
+        told = json.loads(payload)
+        raised = BY_CODE.get(told["code"], Internal)(message, **told["details"])
+        raised.retry_after_s = told["retry_after_s"]
+        return raised
+    return BY_GRPC.get(status, Internal)(message)

@@ -23,7 +23,6 @@ from common.logs import get_logger
 
 log = get_logger()
 
-ERROR_METADATA = "voxmesh-error-bin"
 # A caller's message is at most 1 MiB of audio plus framing; answers stay below that too.
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 HEAR_OUT_S = 0.25
@@ -113,7 +112,7 @@ class _Call:
             error = errors.Internal("internal error")
         self._status = error.grpc
         payload = {"code": error.code, "retry_after_s": error.retry_after_s, "details": error.details}
-        trailer = ((ERROR_METADATA, json.dumps(payload).encode()),)
+        trailer = ((errors.ERROR_METADATA, json.dumps(payload).encode()),)
         await self._context.abort(grpc.StatusCode[error.grpc], error.message, trailer)
 
 
@@ -121,16 +120,10 @@ def from_rpc_error(error: grpc.aio.AioRpcError) -> errors.VoxmeshError:
     """The error a peer raised, as the same class it raised."""
     message = error.details() or error.code().name
     trailer: Any = error.trailing_metadata() or ()
-    for key, value in trailer:
-        if key == ERROR_METADATA:
-            payload = json.loads(value)
-            kind = errors.BY_CODE.get(payload["code"], errors.Internal)
-            raised = kind(message, **payload["details"])
-            raised.retry_after_s = payload["retry_after_s"]
-            return raised
-    if error.code() is grpc.StatusCode.INTERNAL and error.details() == _CUT_WHILE_SENDING:
+    told = next((value for key, value in trailer if key == errors.ERROR_METADATA), None)
+    if told is None and error.code() is grpc.StatusCode.INTERNAL and error.details() == _CUT_WHILE_SENDING:
         return errors.Unavailable("the service ended the call")
-    return errors.BY_GRPC.get(error.code().name, errors.Internal)(message)
+    return errors.from_status(error.code().name, message, told)
 
 
 # What grpc.aio says instead of the peer's own status when the call ended while a message was being sent.

@@ -1,10 +1,11 @@
 """OpenTelemetry for one process: metrics for Prometheus always, traces when a collector is configured."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import grpc
-from opentelemetry import metrics, trace
+from opentelemetry import metrics, propagate, trace
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.resources import Resource
@@ -52,3 +53,23 @@ def server_interceptors() -> "Sequence[grpc.aio.ServerInterceptor[Any, Any]]":
     from opentelemetry.instrumentation.grpc import aio_server_interceptor
 
     return [aio_server_interceptor()]  # type: ignore[no-untyped-call]
+
+
+@contextmanager
+def client_call(path: str) -> Iterator[list[tuple[str, str]]]:
+    """Headers that carry the trace with a call of "/package.Service/Method"; the block is its span."""
+    if not _tracing:
+        yield []
+        return
+    service, _, method = path.strip("/").partition("/")
+    attributes = {"rpc.system": "grpc", "rpc.service": service, "rpc.method": method}
+    # Not made current: the block may be an asynchronous generator, whose context is its reader's.
+    span = trace.get_tracer("voxmesh").start_span(
+        path.strip("/"), kind=trace.SpanKind.CLIENT, attributes=attributes
+    )
+    carrier: dict[str, str] = {}
+    propagate.inject(carrier, context=trace.set_span_in_context(span))
+    try:
+        yield list(carrier.items())
+    finally:
+        span.end()

@@ -5,6 +5,7 @@ import gc
 import signal
 import sys
 
+import uvloop
 from aiohttp import web
 
 from common import logs
@@ -71,7 +72,7 @@ def main() -> None:
     """Settings, logs, serve."""
     settings = load(EdgeSettings)
     start_process(settings)
-    asyncio.run(serve(settings))
+    uvloop.run(serve(settings))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from contextlib import suppress
 
 from aiohttp import web
 
-from common.clients import AsrClient, LicenseClient, SessionClient, TtsClient, open_channel
+from common.clients import AsrClient, LicenseClient, LiveAsrClient, SessionClient, TtsClient, open_channel
 from edge import middleware, probes
 from edge.activity import Activity
 from edge.dictionaries import Dictionaries
@@ -36,6 +36,7 @@ async def build_app(settings: EdgeSettings) -> web.Application:
         settings=settings,
         channel=channel,
         asr=AsrClient(channel),
+        live=LiveAsrClient(settings.mesh_address),
         tts=TtsClient(channel),
         session=session,
         fetcher=Fetcher(timeout_s=settings.fetch_timeout_s, allow_private=settings.fetch_private),
@@ -83,4 +84,5 @@ async def _watching(app: web.Application) -> AsyncIterator[None]:
             await task
     await mesh.keeper.close()
     await mesh.fetcher.close()
+    await mesh.live.close()
     await mesh.channel.close()

@@ -218,7 +218,7 @@ class ListenConnection:
     def _current(self) -> Relay:
         if self._relay is None:
             self._relay = Relay(
-                self._mesh.asr,
+                self._mesh.live,
                 self._options,
                 channels=self._decoder.channels,
                 offset_ms=self._offset_ms,

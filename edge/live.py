@@ -86,7 +86,7 @@ class _Hearing:
     def _open(self) -> Relay:  # how many channels there are is known with the first audio
         if not self._relay.done():
             relay = Relay(
-                self._mesh.asr,
+                self._mesh.live,
                 self._options,
                 channels=self._decoder.channels,
                 metadata=(("x-request-id", self._request_id),),

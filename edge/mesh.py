@@ -7,7 +7,7 @@ from typing import Any
 
 from aiohttp import web
 
-from common.clients import AsrClient, SessionClient, TtsClient
+from common.clients import AsrClient, LiveAsrClient, SessionClient, TtsClient
 from common.errors import InvalidArgument, Unauthenticated
 from common.pb.voxmesh.license.v1 import Kind
 from edge.activity import Activity
@@ -36,6 +36,7 @@ class Mesh:
     settings: EdgeSettings
     channel: Any  # the one channel to the sidecar
     asr: AsrClient
+    live: LiveAsrClient
     tts: TtsClient
     session: SessionClient
     fetcher: Fetcher

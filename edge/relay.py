@@ -4,11 +4,10 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import cast
 
 from common import logs, metrics
 from common.audio import BYTES_PER_MS, BYTES_PER_SAMPLE
-from common.clients import AsrClient
+from common.clients import LiveAsrClient
 from common.errors import AtCapacity, Cancelled, Unavailable, VoxmeshError
 from common.pb.voxmesh.asr.v1 import Flush, Mode, RecognizeRequest, RecognizeResponse, Result, Summary
 from edge.requests import ListenOptions
@@ -67,7 +66,7 @@ class Relay:
 
     def __init__(
         self,
-        client: AsrClient,
+        client: LiveAsrClient,
         options: ListenOptions,
         *,
         channels: int = 1,
@@ -214,10 +213,7 @@ class Relay:
         self._cursor = 0
         self._accepted = self._promised = False
         self._sent_to = self._log[0].start if self._log else self._end
-        calls: AsyncGenerator[RecognizeResponse, None] = self._client.recognize(  # type: ignore[assignment]
-            self._requests(self._attempt), metadata=self._metadata
-        )
-        return calls
+        return self._client.recognize(self._requests(self._attempt), metadata=self._metadata)
 
     async def _next(self, responses: AsyncGenerator[RecognizeResponse, None]) -> RecognizeResponse | None:
         """What the worker says next, None at its end; raises Unavailable when it hangs."""
@@ -232,7 +228,7 @@ class Relay:
         except TimeoutError:
             raise Unavailable("the worker does not answer") from None
 
-    async def _requests(self, attempt: int) -> AsyncIterator[RecognizeRequest]:
+    async def _requests(self, attempt: int) -> AsyncIterator[RecognizeRequest | bytes]:
         config = self._options.config(
             Mode.STREAMING,
             channels=self._channels,
@@ -253,7 +249,7 @@ class Relay:
                 self._news.clear()
                 await self._news.wait()
 
-    def _next_request(self) -> RecognizeRequest:
+    def _next_request(self) -> RecognizeRequest | bytes:
         """A flush, or the audio up to the next one: what piled up goes in one message, which helps to catch up."""
         item = self._log[self._cursor]
         self._cursor += 1
@@ -342,14 +338,14 @@ class Relay:
             self._log[:gone] = kept
 
 
-def _audio_request(pieces: list[bytes], size: int) -> RecognizeRequest:
+def _audio_request(pieces: list[bytes], size: int) -> bytes:
     """`RecognizeRequest(audio=...)` as it travels: bytes already, since this is made for every chunk."""
     length = bytearray()
     while size > 0x7F:
         length.append(size & 0x7F | 0x80)
         size >>= 7
     length.append(size)
-    return cast(RecognizeRequest, b"".join((_AUDIO_TAG, length, *pieces)))
+    return b"".join((_AUDIO_TAG, length, *pieces))
 
 
 def _plain(error: VoxmeshError) -> VoxmeshError:

@@ -6,7 +6,7 @@ import uuid
 
 from common import metrics
 from common.caller import FEATURES_HEADER, KEY_ID_HEADER, LEASE_HEADER, MAX_AUDIO_HEADER
-from common.errors import PermissionDenied, Unauthenticated, VoxmeshError
+from common.errors import ERROR_METADATA, PermissionDenied, Unauthenticated, VoxmeshError
 from common.metering import OFFERED_LEASE_MS
 from common.pb.envoy.service.auth.v3 import (
     AttributeContextHttpRequest,
@@ -20,7 +20,6 @@ from common.pb.envoy.service.auth.v3 import (
     OkHttpResponse,
     Status,
 )
-from common.rpc import ERROR_METADATA
 from license.gate import Gate
 from license.keys import License
 from license.leases import LeaseTable

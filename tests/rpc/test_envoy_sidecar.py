@@ -5,14 +5,15 @@ import socket
 import subprocess
 import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 import pytest
 
-from common.clients import AsrClient, check_health, open_channel
-from common.errors import Unauthenticated, Unavailable
+from common.clients import AsrClient, LiveAsrClient, check_health, open_channel
+from common.errors import Cancelled, Unauthenticated, Unavailable
 from common.ops import Readiness, start_ops
 from common.pb.voxmesh.asr.v1 import ListModelsRequest, RecognizeConfig, RecognizeRequest
 from common.server import RpcServer
@@ -109,6 +110,52 @@ async def test_a_stream_goes_through_the_egress(mesh: Mesh) -> None:
     events = [event async for event in AsrClient(channel).recognize(audio(3200, 1 << 20))]
     await channel.close(None)
     assert [e.result.text for e in events if e.result] == ["3200", str(1 << 20)]
+
+
+@pytest.fixture
+async def live(mesh: Mesh) -> AsyncIterator[LiveAsrClient]:
+    client = LiveAsrClient(str(mesh.sidecar.egress))
+    yield client
+    await client.close()
+
+
+async def test_a_live_stream_goes_through_the_egress(live: LiveAsrClient) -> None:
+    for sizes in ([3200] * 50, [1 << 20, 3 << 20, 1], []):
+        events = [event async for event in live.recognize(audio(*sizes))]
+        assert [e.result.text for e in events if e.result] == [str(size) for size in sizes]
+        assert events[-1].summary is not None and events[-1].summary.audio_ms == sum(sizes)
+
+
+async def test_a_live_stream_whose_worker_dies_finds_another(mesh: Mesh, live: LiveAsrClient) -> None:
+    async def endless() -> AsyncIterator[RecognizeRequest]:
+        yield RecognizeRequest(config=RecognizeConfig())
+        while True:
+            await asyncio.sleep(0.01)
+            yield RecognizeRequest(audio=bytes(3200))
+
+    async with aclosing(live.recognize(endless())) as events:
+        first = await anext(events)
+        assert first.started
+        await mesh.servers["ab".index(first.started.model)].server.stop(None)
+        with pytest.raises((Unavailable, Cancelled)):  # both mean to a relay: say it again to somebody else
+            async with asyncio.timeout(5):
+                async for _ in events:
+                    pass
+    other = [event async for event in live.recognize(audio(10))][0].started
+    assert other and other.model != first.started.model
+    for server in mesh.servers[:2]:
+        await server.server.stop(None)
+    with pytest.raises(Unavailable):
+        await anext(live.recognize(audio(10)))
+
+
+async def test_a_live_client_without_a_key_is_told_so_on_the_public_port(mesh: Mesh) -> None:
+    client = LiveAsrClient(str(mesh.sidecar.public))
+    with pytest.raises(Unauthenticated):
+        await anext(client.recognize(audio(10)))
+    heard = [event async for event in client.recognize(audio(10), metadata={"authorization": f"Token {KEY}"})]
+    assert heard[-1].summary
+    await client.close()
 
 
 async def test_streams_spread_over_the_workers(mesh: Mesh) -> None:
