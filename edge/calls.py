@@ -30,6 +30,20 @@ def key_of_call(mesh: Mesh) -> str:
         raise
 
 
+async def check_call_key(mesh: Mesh) -> None:
+    """For lists of models and voices: no key is fine, for clients of Riva ask for them without; a bad one is not.
+
+    Raises:
+        Unauthenticated, LicenseExpired: the key is bad.
+        Unavailable, DeadlineExceeded: nobody can say.
+    """
+    try:
+        key = key_of_call(mesh)
+    except Unauthenticated:
+        return
+    await mesh.known_keys.check(key)
+
+
 def admit_call(mesh: Mesh, kind: Kind, dialect: str, request: str) -> AbstractAsyncContextManager[Admission]:
     """Lets the present call in for its length; see `edge.admission.admit`."""
     return admit(

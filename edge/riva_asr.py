@@ -15,7 +15,7 @@ from common.pb.nvidia.riva.asr import (
 )
 from common.pb.voxmesh.license.v1 import Kind
 from edge.bodies import Recording
-from edge.calls import admit_call, key_of_call, request_id
+from edge.calls import admit_call, check_call_key, request_id
 from edge.dialects import riva
 from edge.live import recognise_live
 from edge.mesh import Mesh
@@ -74,7 +74,7 @@ class RivaRecognition(RivaSpeechRecognitionBase):
     async def get_riva_speech_recognition_config(
         self, message: RivaSpeechRecognitionConfigRequest
     ) -> RivaSpeechRecognitionConfigResponse:
-        await self._mesh.known_keys.check(key_of_call(self._mesh))
+        await check_call_key(self._mesh)
         return riva.models(self._mesh.health.models, message.model_name)
 
 

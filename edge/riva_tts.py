@@ -16,7 +16,7 @@ from common.pb.nvidia.riva.tts import (
 )
 from common.pb.voxmesh.license.v1 import Kind
 from edge.admission import Admission
-from edge.calls import admit_call, key_of_call, request_id
+from edge.calls import admit_call, check_call_key, request_id
 from edge.dialects import riva_speak
 from edge.mesh import Mesh
 from edge.speak import counted
@@ -80,7 +80,7 @@ class RivaSynthesis(RivaSpeechSynthesisBase):
     async def get_riva_synthesis_config(
         self, message: RivaSynthesisConfigRequest
     ) -> RivaSynthesisConfigResponse:
-        await self._mesh.known_keys.check(key_of_call(self._mesh))
+        await check_call_key(self._mesh)
         return riva_speak.voices(self._mesh.health.voices, message.model_name)
 
     def _begin(self, request: SynthesizeSpeechRequest, id: str) -> Speech:

@@ -106,6 +106,7 @@ async def test_smallest_listens(edge: Edge, base: str, path: str) -> None:
     assert finals(seen) == ["w1 w2", "w3"]
     kinds = [kind for kind, _ in seen]
     assert kinds[:3] == ["start_of_speech", "interim_transcript", "interim_transcript"]
+    assert kinds.count("start_of_speech") == 2 and "end_of_speech" in kinds
 
 
 async def test_smallest_transcribes(edge: Edge) -> None:
