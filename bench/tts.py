@@ -61,9 +61,11 @@ def _arguments() -> argparse.ArgumentParser:
 
 async def _all(args: argparse.Namespace) -> dict[str, Any]:
     from bench.tts_peers import OurVoice, piper
+    from common.memory import keep_buffers
     from tts.engine import TtsEngine
     from tts.models.load import load_voice
 
+    keep_buffers()
     folder = _fetch(args.voice)
     model = folder if folder.is_file() else next(folder.rglob("*.onnx"))
     engine = TtsEngine([load_voice(model, device=args.device, threads=args.threads)])

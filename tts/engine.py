@@ -11,12 +11,13 @@ import numpy as np
 from common.errors import AtCapacity, Internal, NotFound, Unavailable, VoxmeshError
 from common.logs import get_logger
 from tts.model import AudioChunk, Clause, VoiceInfo
-from tts.schedule import FIRST_CHUNK_S, LONGEST_CHUNK_S, Step, Task, plan
-from tts.voice import VoiceModel, kin, patience_s
+from tts.schedule import FIRST_CHUNK_S, GROWTH, LONGEST_CHUNK_S, Step, Task, plan
+from tts.voice import VoiceModel, kin, warm_up
 
 log = get_logger()
 
 STALL_S = 10.0  # a step that lasts longer means the engine is stuck; the longest normal one takes well under a second
+WARM_IDS = 24
 Delivery = tuple[Task, AudioChunk | VoxmeshError]
 
 
@@ -216,16 +217,15 @@ class TtsEngine:
 
 
 def _warm_up(model: VoiceModel[Any]) -> None:
-    """Speak clauses of the usual lengths in chunks of every size, so that kernels and caches exist."""
+    """Speak a clause in chunks that grow, so that kernels and caches exist."""
+    warm_up(model)
     symbols = [i for ids in model.info.phoneme_id_map.values() for i in ids] or [0]
-    lengths = (24, 88, 152, 216, 280)
-    for length in lengths if patience_s(model) is None else lengths[:1]:
-        clause = Clause(tuple(symbols[i % len(symbols)] for i in range(length)), seed=0)
-        (speech,) = model.begin([clause])
-        seconds = FIRST_CHUNK_S
-        while speech.done < speech.frames:
-            model.decode([speech], max(1, round(seconds * model.info.sample_rate_hz / model.hop_samples)))
-            seconds = min(LONGEST_CHUNK_S, seconds * 2)
+    clause = Clause(tuple(symbols[i % len(symbols)] for i in range(WARM_IDS)), seed=0)
+    (speech,) = model.begin([clause])
+    seconds = FIRST_CHUNK_S
+    while speech.done < speech.frames:
+        model.decode([speech], max(1, round(seconds * model.info.sample_rate_hz / model.hop_samples)))
+        seconds = min(LONGEST_CHUNK_S, seconds * GROWTH)
 
 
 def _deliver(deliveries: list[Delivery]) -> None:

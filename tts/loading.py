@@ -1,14 +1,13 @@
 """From TTS_VOICES to an engine that serves: fetched, loaded, warmed up, with a line for whoever watches the start."""
 
-import ctypes
 import os
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from common.logs import announce
+from common.memory import give_back, keep_buffers
 from common.weights import describe, fetch
 from tts.engine import TtsEngine
 from tts.model import VoiceInfo
@@ -44,8 +43,9 @@ def load_engine(settings: TtsSettings, say: Announce = announce) -> TtsEngine:
         ValueError, FileNotFoundError: the files are not a voice, or DEFAULT_VOICE is none of them.
     """
     device = pick_device(settings, say)
+    keep_buffers()
     voices = [voice for spec in settings.voice_specs for voice in _load(spec, settings, device, say)]
-    _give_back_memory()
+    give_back()
     names = [voice.info.name for voice in voices]
     if settings.default_voice and settings.default_voice not in names:
         raise ValueError(f"DEFAULT_VOICE is none of the voices: {', '.join(names)}")
@@ -86,13 +86,6 @@ def _load(spec: str, settings: TtsSettings, device: str, say: Announce) -> list[
         voices = [load_voice(path, device, threads, dtype)]
     say(f"✓ Voice loaded: {', '.join(voice.info.name for voice in voices)} ({_megabytes(path)} MB)")
     return voices
-
-
-def _give_back_memory() -> None:
-    """Reading weights leaves the heap full of holes, hundreds of megabytes of them; glibc keeps those unless asked."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
-    if trim is not None:
-        trim(0)
 
 
 def _dtype(settings: TtsSettings) -> Any:

@@ -5,12 +5,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tts.model import Clause, WordTime
-from tts.voice import Speech, VoiceModel, patience_s
+from tts.voice import Speech, VoiceModel, patience_s, text_batch
 
 FIRST_AUDIO_S = 0.03  # a new clause is due this long after it came
 SAFETY_S = 0.05  # a playing clause is due this long before its sound runs out
 FIRST_CHUNK_S = 0.14
-LONGEST_CHUNK_S = 1.2
+GROWTH = (
+    4  # a chunk of so many times what there is: made in time while the engine is four times as fast as speech
+)
+LONGEST_CHUNK_S = 2.4
 AHEAD_S = 10.0  # a clause whose listener has this much unread sound waits
 
 
@@ -48,10 +51,10 @@ class Task:
 
     @property
     def next_frames(self) -> int:
-        """Length of its next chunk: short at first, then twice what there is already, never a stub at the end."""
+        """Length of its next chunk: short at first, then `GROWTH` times what there is already, never a stub at the end."""
         assert self.speech is not None
         left = self.speech.frames - self.speech.done
-        seconds = min(LONGEST_CHUNK_S, max(FIRST_CHUNK_S, 2 * self.made_s))
+        seconds = min(LONGEST_CHUNK_S, max(FIRST_CHUNK_S, GROWTH * self.made_s))
         frames = max(1, round(seconds * self.second_frames))
         return left if left < frames * 3 // 2 else frames
 
@@ -76,7 +79,7 @@ def plan(tasks: Iterable[Task], max_batch: int, max_frames: int) -> Step | None:
     first = ready[0]
     same = [t for t in ready if t.model is first.model and (t.speech is None) == (first.speech is None)]
     if first.speech is None:
-        return Step(same[:max_batch], 0)
+        return Step(same[: min(max_batch, text_batch(first.model) or max_batch)], 0)
     frames = first.next_frames
     alike = [t for t in same if t.next_frames == frames]
     return Step(alike[: max(1, min(max_batch, max_frames // frames))], frames)

@@ -55,3 +55,13 @@ def patience_s(model: VoiceModel[Any]) -> float | None:
 def kin(model: VoiceModel[Any]) -> object:
     """Voices of one kin share weights and kernels: one that has spoken has warmed them all."""
     return getattr(model, "kin", model)
+
+
+def text_batch(model: VoiceModel[Any]) -> int | None:
+    """Most clauses whose text stage is worth doing in one step, where a voice says so."""
+    return getattr(model, "text_batch", None)
+
+
+def warm_up(model: VoiceModel[Any]) -> None:
+    """Lets a voice meet the shapes it will meet again and again, where it knows them."""
+    getattr(model, "warm_up", lambda: None)()

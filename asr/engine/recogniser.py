@@ -12,10 +12,10 @@ from asr.engine.tokens import WhisperTokens
 from asr.model import MAX_WINDOW_S, MAX_WINDOW_SAMPLES, SAMPLE_RATE_HZ, DecodeRequest, DecodeResult
 from asr.models.decoder import Segment
 from asr.models.load import Source, open_source
-from asr.models.memory import give_back, keep_buffers
 from asr.models.quant import resolve_compute_type
 from asr.models.whisper import BUCKET_SAMPLES, SHORTEST_WINDOW_SAMPLES, TRAILING_SILENCE_SAMPLES, Whisper
 from common.errors import AudioTooLong, InvalidArgument
+from common.memory import give_back, keep_buffers
 
 _PENDING_PER_SLOT = 8
 _DIGITAL_SILENCE = 2 / 32_768  # a peak of one step of 16-bit audio: dither at most

@@ -109,7 +109,7 @@ def test_short_clauses_join_to_the_whole(length: int) -> None:
 @pytest.mark.parametrize("batches", [False, True])
 def test_a_batch_says_what_each_clause_says_alone(batches: bool) -> None:
     voice = tiny_voice(speakers=3)
-    voice.batches = batches
+    voice.stretches.batches = batches
     clauses = [clause(60), clause(17, speaker=2), clause(60, speaker=1, seed=5), clause(60, speed=1.4)]
     alone = [speak(voice, voice.begin([c])[0], 12, 24) for c in clauses]
     speeches = voice.begin(clauses)

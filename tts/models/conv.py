@@ -5,14 +5,28 @@ decoder's shapes, where `conv1d` on [batch, channels, time] reaches 50 to 150 in
 once and a leaky ReLU or a residual is fused into the product, through the operators that torch's own CPU graphs use.
 """
 
+from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-Activation = Literal["none", "leaky_relu", "relu"]
+Activation = Literal["none", "leaky_relu", "relu", "tanh", "sigmoid"]
 LEAK = 0.1  # slope of the leaky ReLU in the decoder
+
+_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "leaky_relu": partial(F.leaky_relu_, negative_slope=LEAK),
+    "relu": torch.relu_,
+    "tanh": torch.tanh_,
+    "sigmoid": torch.sigmoid_,
+}
+
+# A convolution with something after it: a function, a sum, a sum that takes the place of one of its terms.
+_pointwise = torch.ops.mkldnn._convolution_pointwise.default
+_pointwise_plus = torch.ops.mkldnn._convolution_pointwise.binary
+_pointwise_into = torch.ops.mkldnn._convolution_pointwise_.binary
 
 
 def fast_dtype(device: str) -> torch.dtype:
@@ -68,20 +82,24 @@ class Conv:
         """Steps of input on each side that one step of output depends on."""
         return self.padding
 
-    def __call__(self, x: Tensor, act: Activation = "none") -> Tensor:
-        """`act` is applied to the result: the decoder's leaky ReLU, or an ordinary one."""
+    def __call__(self, x: Tensor, act: Activation = "none", offset: Tensor | None = None) -> Tensor:
+        """`act` is applied to the result: the decoder's leaky ReLU, or an ordinary function.
+
+        `offset` [batch, 1, out] is added before it, over all of the time.
+        """
         image = x.transpose(1, 2).unsqueeze(2)
-        if not self.packs:
-            y = F.conv2d(image, self.weight, self.bias, 1, (0, self.padding), (1, self.dilation))
-            if act != "none":
-                y = F.leaky_relu_(y, LEAK) if act == "leaky_relu" else y.relu_()
-        else:
+        alike = offset is None or offset.shape[0] == 1
+        if self.packs and alike:
             packed = self._pack(x.shape[0], x.shape[1])
             slope = [LEAK] if act == "leaky_relu" else []
-            y = torch.ops.mkldnn._convolution_pointwise(
-                image, packed, self.bias, *self._shape, 1, act, slope, ""
-            )
-        return y.squeeze(2).transpose(1, 2)
+            bias = self.bias if offset is None else self.bias + offset[0, 0]
+            y: Tensor = _pointwise(image, packed, bias, *self._shape, 1, act, slope, "")
+            return y.squeeze(2).transpose(1, 2)
+        y = F.conv2d(image, self.weight, self.bias, 1, (0, self.padding), (1, self.dilation))
+        y = y.squeeze(2).transpose(1, 2)
+        if offset is not None:
+            y = y + offset
+        return y if act == "none" else _ACTIVATIONS[act](y)
 
     def plus(self, x: Tensor, other: Tensor, *, overwrite: bool = False) -> Tensor:
         """`other` [batch, time, out] plus the convolution of `x`; `overwrite` lets the sum take the place of it."""
@@ -90,13 +108,11 @@ class Conv:
         image, term = x.transpose(1, 2).unsqueeze(2), other.transpose(1, 2).unsqueeze(2)
         packed = self._pack(x.shape[0], x.shape[1])
         if overwrite:
-            y: Tensor = torch.ops.mkldnn._convolution_pointwise_.binary(
+            y: Tensor = _pointwise_into(
                 term, image, packed, self.bias, *self._shape, 1, "add", 1.0, None, [], None
             )
         else:
-            y = torch.ops.mkldnn._convolution_pointwise.binary(
-                image, term, packed, self.bias, *self._shape, 1, "add", 1.0, None, [], None
-            )
+            y = _pointwise_plus(image, term, packed, self.bias, *self._shape, 1, "add", 1.0, None, [], None)
         return y.squeeze(2).transpose(1, 2)
 
 

@@ -5,11 +5,13 @@ of rational-quadratic spline couplings (Durkan et al. 2019, "Neural Spline Flows
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from tts.models.text_encoder import clear
 from tts.models.weights import Weights
 
 EPSILON = 1e-5
@@ -24,7 +26,8 @@ def _linear(weights: Weights) -> tuple[Tensor, Tensor]:
 class Separable:
     """Residual stack of dilated depthwise and pointwise convolutions, in [batch, ids, channels]."""
 
-    def __init__(self, weights: Weights) -> None:
+    def __init__(self, weights: Weights, fast: torch.dtype) -> None:
+        self.fast = fast
         self.depthwise = []
         for i in weights.indices("convs_sep"):
             conv = weights.sub(f"convs_sep.{i}")
@@ -32,46 +35,47 @@ class Separable:
             self.depthwise.append(
                 (kernel.permute(2, 1, 0).contiguous(), conv["bias"], conv.setting("dilation", 3**i))
             )
-        self.pointwise = [_linear(weights.sub(f"convs_1x1.{i}")) for i in weights.indices("convs_1x1")]
+        pointwise = [weights.sub(f"convs_1x1.{i}") for i in weights.indices("convs_1x1")]
+        self.pointwise = [tuple(part.to(fast) for part in _linear(weights)) for weights in pointwise]
         self.norms = [
             [(n["gamma"], n["beta"]) for n in (weights.sub(f"norms_{k}.{i}") for k in (1, 2))]
             for i in weights.indices("norms_1")
         ]
 
-    def __call__(self, x: Tensor, mask: Tensor) -> Tensor:
-        """`x` [batch, ids, channels]; `mask` [batch, ids, 1]."""
+    def __call__(self, x: Tensor, lengths: Sequence[int]) -> Tensor:
+        """`x` [batch, ids, channels], which counts as zero behind the `lengths` of its rows."""
         channels, ids = (x.shape[-1],), x.shape[1]
         for (kernel, bias, dilation), pointwise, norms in zip(
             self.depthwise, self.pointwise, self.norms, strict=True
         ):
             reach = dilation * (kernel.shape[0] // 2)
-            padded = F.pad(x * mask, (0, 0, reach, reach))
+            padded = F.pad(clear(x, lengths), (0, 0, reach, reach))
             y = bias.expand_as(x)
             for tap in range(kernel.shape[0]):
                 y = torch.addcmul(y, padded[:, tap * dilation : tap * dilation + ids], kernel[tap])
             y = F.gelu(F.layer_norm(y, channels, *norms[0], EPSILON))
-            y = F.gelu(F.layer_norm(F.linear(y, *pointwise), channels, *norms[1], EPSILON))
-            x = x + y
-        return x * mask
+            y = F.linear(y.to(self.fast), *pointwise).float()
+            x = x + F.gelu(F.layer_norm(y, channels, *norms[1], EPSILON))
+        return x
 
 
 class SplineCoupling:
     """One channel of the pair decides the spline that undoes the other."""
 
-    def __init__(self, weights: Weights) -> None:
+    def __init__(self, weights: Weights, fast: torch.dtype) -> None:
         self.pre = _linear(weights.sub("pre"))
-        self.convs = Separable(weights.sub("convs"))
+        self.convs = Separable(weights.sub("convs"), fast)
         self.projection = _linear(weights.sub("proj"))
         self.channels = self.pre[0].shape[0]
         self.bins = (self.projection[0].shape[0] + 1) // 3
 
-    def __call__(self, kept: Tensor, moved: Tensor, text: Tensor, mask: Tensor) -> Tensor:
+    def __call__(self, kept: Tensor, moved: Tensor, text: Tensor, lengths: Sequence[int]) -> Tensor:
         """Inverse of the coupling: `kept` and `moved` are [batch, ids, 1]; returns `moved` undone."""
-        hidden = self.convs(F.linear(kept, *self.pre) + text, mask)
-        shape = F.linear(hidden, *self.projection) * mask
+        hidden = self.convs(F.linear(kept, *self.pre) + text, lengths)
+        shape = F.linear(hidden, *self.projection)
         widths, heights, slopes = torch.split(shape, [self.bins, self.bins, self.bins - 1], -1)
         scale = 1 / math.sqrt(self.channels)
-        return inverse_spline(moved.squeeze(-1), widths * scale, heights * scale, slopes).unsqueeze(-1) * mask
+        return inverse_spline(moved.squeeze(-1), widths * scale, heights * scale, slopes).unsqueeze(-1)
 
 
 def inverse_spline(y: Tensor, widths: Tensor, heights: Tensor, slopes: Tensor) -> Tensor:
@@ -115,32 +119,32 @@ def _knots(sizes: Tensor) -> Tensor:
 class DurationPredictor:
     """Text to the natural logarithm of each phoneme's length in frames."""
 
-    def __init__(self, weights: Weights) -> None:
+    def __init__(self, weights: Weights, fast: torch.dtype) -> None:
         if not weights.indices("flows"):
             raise ValueError("only voices with a stochastic duration predictor are supported")
         self.pre = _linear(weights.sub("pre"))
-        self.convs = Separable(weights.sub("convs"))
+        self.convs = Separable(weights.sub("convs"), fast)
         self.projection = _linear(weights.sub("proj"))
         speaker = weights.get("cond.weight")
         self.speaker = None if speaker is None else _linear(weights.sub("cond"))
         # Forwards the flows are: 0 affine, then pairs of (coupling, swap). Backwards, VITS leaves out the first pair.
         numbers = [i for i in weights.indices("flows") if i > 1]
-        self.couplings = [SplineCoupling(weights.sub(f"flows.{i}")) for i in reversed(numbers)]
+        self.couplings = [SplineCoupling(weights.sub(f"flows.{i}"), fast) for i in reversed(numbers)]
         affine = weights.sub("flows.0")
         self.mean, self.spread = affine["m"].reshape(2), affine["spread"].reshape(2)
 
-    def __call__(self, text: Tensor, mask: Tensor, noise: Tensor, speaker: Tensor | None) -> Tensor:
+    def __call__(self, text: Tensor, lengths: Sequence[int], noise: Tensor, speaker: Tensor | None) -> Tensor:
         """`text` [batch, ids, hidden], `noise` [batch, ids, 2] already scaled, `speaker` [batch, 1, gin] or None.
 
-        Returns [batch, ids].
+        Returns [batch, ids], of which row `i` means something up to `lengths[i]`.
         """
         x = F.linear(text, *self.pre)
         if self.speaker is not None and speaker is not None:
             x = x + F.linear(speaker, *self.speaker)
-        x = F.linear(self.convs(x, mask), *self.projection) * mask
+        x = F.linear(self.convs(x, lengths), *self.projection)
         duration, other = noise.chunk(2, -1)
         for coupling in self.couplings:  # backwards, each swap of the two channels comes before its coupling
-            duration, other = other, coupling(other, duration, x, mask)
+            duration, other = other, coupling(other, duration, x, lengths)
         # The last swap puts the channel that was just kept behind; the affine layer comes after it.
-        logarithm: Tensor = (other - self.mean[0]) * self.spread[0] * mask
+        logarithm: Tensor = (other - self.mean[0]) * self.spread[0]
         return logarithm.squeeze(-1)

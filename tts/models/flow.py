@@ -13,56 +13,59 @@ from tts.models.weights import Weights
 
 
 class Coupling:
-    """Shifts one half of the channels by what a WaveNet makes of the other half."""
+    """Shifts one half of the channels by what a WaveNet makes of the other half.
+
+    The paper adds up what each layer contributes and convolves the sum. Both are linear, so here the last convolution
+    is multiplied into the layers' own: one product over the channels of all layers.
+    """
 
     def __init__(self, weights: Weights, flipped: bool, fast: torch.dtype) -> None:
         """`flipped`: VITS reverses the order of all channels between couplings; here the weights are, instead."""
 
-        def conv(part: Weights, rows: slice = slice(None), flip: int | None = None) -> Conv:
-            weight, bias = part["weight"], part["bias"]
-            if flip is not None and flipped:
-                weight, bias = weight.flip(flip), bias.flip(0) if flip == 0 else bias
-            weight, bias = weight[rows], bias[rows]
+        def conv(weight: Tensor, bias: Tensor, part: Weights) -> Conv:
             return Conv(weight.to(fast), bias, part.setting("dilation", 1))
 
         self.fast = fast
-        self.pre = conv(weights.sub("pre"), flip=1)
-        self.post = conv(weights.sub("post"), flip=0)
-        stack = weights.sub("enc")
+        pre, post, stack = weights.sub("pre"), weights.sub("post"), weights.sub("enc")
+        self.pre = conv(pre["weight"].flip(1) if flipped else pre["weight"], pre["bias"], pre)
+        self.hidden = hidden = self.pre.out
         layers = stack.count("in_layers")
-        self.gates = [conv(stack.sub(f"in_layers.{i}")) for i in range(layers)]
-        self.hidden = self.pre.out
+        gates = [stack.sub(f"in_layers.{i}") for i in range(layers)]
+        halves = (slice(0, hidden), slice(hidden, None))
+        self.gates = [tuple(conv(g["weight"][half], g["bias"][half], g) for half in halves) for g in gates]
         skips = [stack.sub(f"res_skip_layers.{i}") for i in range(layers)]
-        self.residuals = [conv(skip, slice(0, self.hidden)) for skip in skips[:-1]]
-        self.skips = [conv(skip, slice(self.hidden, None)) for skip in skips[:-1]] + [conv(skips[-1])]
+        self.residuals = [conv(s["weight"][:hidden], s["bias"][:hidden], s) for s in skips[:-1]]
+
+        last, offset = post["weight"][:, :, 0], post["bias"]  # [half, hidden]
+        if flipped:
+            last, offset = last.flip(0), offset.flip(0)
+        shares = [s["weight"][-hidden:, :, 0] for s in skips]  # each [hidden, hidden]
+        bias = offset + last @ torch.stack([s["bias"][-hidden:] for s in skips]).sum(0)
+        weight = torch.cat([last @ share for share in shares], 1)  # [half, layers * hidden]
+        self.undo = Conv(-weight.unsqueeze(-1).to(fast), -bias)
         speaker = stack.get("cond_layer.weight")
         self.speaker = None if speaker is None else (speaker[:, :, 0], stack["cond_layer.bias"])
 
     @property
     def reach(self) -> int:
         """Frames on each side that one frame depends on."""
-        return sum(gate.reach for gate in self.gates)
+        return sum(gate.reach for gate, _ in self.gates)
 
     def __call__(self, kept: Tensor, moved: Tensor, speaker: Tensor | None, mask: Tensor | None) -> Tensor:
         """`kept`, `moved` [batch, frames, half]; `speaker` [batch, 1, gin]. Returns `moved` undone."""
         x = self.pre(kept.to(self.fast))
         x = x if mask is None else x * mask
-        total: Tensor | None = None
-        voices: tuple[Tensor, ...] = ()
+        voices: list[Tensor | None] = [None] * (2 * len(self.gates))
         if self.speaker is not None and speaker is not None:
-            voices = F.linear(speaker, *self.speaker).to(self.fast).chunk(len(self.gates), -1)
-        for i, (gate, skip) in enumerate(zip(self.gates, self.skips, strict=True)):
-            y = gate(x)
-            if voices:
-                y = y + voices[i]
-            filtered, gated = y.float().chunk(2, -1)  # torch's bf16 tanh takes twice as long as all of this
-            y = filtered.tanh().mul_(gated.sigmoid()).to(self.fast)
-            total = skip(y) if total is None else skip.plus(y, total, overwrite=True)
+            voices = [*F.linear(speaker, *self.speaker).to(self.fast).chunk(len(voices), -1)]
+        parts = x.new_empty(*x.shape[:2], len(self.gates) * self.hidden)
+        for i, (value, gate) in enumerate(self.gates):
+            y = value(x, "tanh", voices[2 * i]).mul_(gate(x, "sigmoid", voices[2 * i + 1]))
+            parts[..., i * self.hidden : (i + 1) * self.hidden] = y
             if i < len(self.residuals):
                 x = self.residuals[i].plus(y, x, overwrite=True)
                 x = x if mask is None else x * mask
-        assert total is not None
-        return moved - self.post(total)
+        return moved + self.undo(parts)
 
 
 class Flow:
@@ -71,6 +74,7 @@ class Flow:
     def __init__(self, weights: Weights, fast: torch.dtype) -> None:
         self.fast = fast
         numbers = weights.indices("flows")
+        self.channels = 2 * weights["flows.0.post.bias"].shape[0]
         self.couplings = [
             Coupling(weights.sub(f"flows.{number}"), flipped=i % 2 == 0, fast=fast)
             for i, number in enumerate(reversed(numbers))

@@ -49,7 +49,8 @@ class Stage:
         self.block_reach = max(block.reach for block in blocks)
 
     def __call__(self, x: Tensor) -> Tensor:
-        x = self.up(F.leaky_relu(x, LEAK))
+        """The leaky ReLU takes the place of `x`."""
+        x = self.up(F.leaky_relu_(x, LEAK))
         leaky = F.leaky_relu(x, LEAK)
         total = self.blocks[0](x, leaky)
         for block in self.blocks[1:]:
@@ -67,12 +68,16 @@ class LastConv:
 
     def __call__(self, x: Tensor) -> Tensor:
         """[batch, time, channels] to [batch, time]."""
-        length = x.shape[1]
-        parts = F.pad(F.linear(x.float(), self.taps), (0, 0, self.reach, self.reach))
-        total = parts[:, :length, 0].clone()
-        for tap in range(1, len(self.taps)):
-            total += parts[:, tap : tap + length, tap]
-        return total if self.bias is None else total + self.bias
+        length, reach = x.shape[1], self.reach
+        parts = self.taps @ x.float().mT  # [batch, kernel, time]
+        total = parts[:, reach].clone() if self.bias is None else parts[:, reach] + self.bias
+        for tap in range(len(self.taps)):
+            shift = tap - reach  # this tap looks so many steps ahead
+            if 0 < shift < length:
+                total[:, :-shift] += parts[:, tap, shift:]
+            elif -length < shift < 0:
+                total[:, -shift:] += parts[:, tap, :shift]
+        return total
 
 
 class Decoder:
@@ -134,7 +139,7 @@ class Decoder:
             starts = [start * stage.up.stride for start in starts]
             count *= stage.up.stride
         x, starts = trim(x, starts, count, self.post.reach)
-        x = self.post(F.leaky_relu(x, LAST_LEAK))
+        x = self.post(F.leaky_relu_(x, LAST_LEAK))
         x, _ = trim(x.unsqueeze(-1), starts, count, 0)
         return x.squeeze(-1).tanh_()
 

@@ -27,13 +27,11 @@ def load_voice(
 ) -> VitsVoice:
     """`path` is the .onnx file, or a directory that holds exactly one.
 
-    `threads` sets torch's threads of the whole process. `dtype` is that of the convolutions; None picks bf16 where the
+    `threads` is how many cores may work for it at once. `dtype` is that of the convolutions; None picks bf16 where the
     processor is fast at it. Raises ValueError for files that are not such a voice, FileNotFoundError without one.
     """
     if dtype == torch.float16 and device == "cpu":
         raise ValueError("fp16 is emulated on processors: use bf16 or fp32")
-    if threads is not None:
-        torch.set_num_threads(threads)
     model = _model_file(path)
     settings = model.with_name(model.name + ".json")
     config = json.loads(settings.read_text(encoding="utf-8"))
@@ -48,6 +46,7 @@ def load_voice(
         noise_w=float(inference.get("noise_w", 0.8)),
         device=device,
         fast=fast_dtype(device) if dtype is None else dtype,
+        threads=threads or 1,
     )
 
 

@@ -5,6 +5,7 @@ A post-norm Transformer with relative positions inside a small window (Shaw et a
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -20,39 +21,40 @@ class Attention:
     """Self-attention whose scores and values know how far apart two phonemes are, up to `window` steps."""
 
     def __init__(self, weights: Weights, fast: torch.dtype) -> None:
-        self.rel_k, self.rel_v = weights["emb_rel_k"][0], weights["emb_rel_v"][0]  # [2 * window + 1, head]
-        self.window, self.head = (self.rel_k.shape[0] - 1) // 2, self.rel_k.shape[1]
-        parts = [weights.sub(f"conv_{name}") for name in "qkv"]
-        self.qkv = torch.cat([part["weight"][:, :, 0] for part in parts]).to(fast)  # [3 * hidden, hidden]
-        self.qkv_bias = torch.cat([part["bias"] for part in parts]).to(fast)
+        self.rel_k, self.rel_v = (
+            weights["emb_rel_k"][0].T,
+            weights["emb_rel_v"][0],
+        )  # [head, 2 * window + 1] and back
+        self.head, reach = self.rel_k.shape
+        self.window = (reach - 1) // 2
+        q, k, v = (weights.sub(f"conv_{name}") for name in "qkv")
+        scale = 1 / math.sqrt(self.head)
+        self.qkv = torch.cat([q["weight"] * scale, k["weight"], v["weight"]])[:, :, 0].to(fast)
+        self.qkv_bias = torch.cat([q["bias"] * scale, k["bias"], v["bias"]]).to(fast)
         out = weights.sub("conv_o")
-        self.out, self.out_bias = out["weight"][:, :, 0], out["bias"]
+        self.out, self.out_bias = out["weight"][:, :, 0].to(fast), out["bias"].to(fast)
 
     def __call__(self, x: Tensor, blocked: Tensor) -> Tensor:
-        """`x` [batch, ids, hidden]; `blocked` [batch, 1, 1, ids] is True where there is only padding."""
+        """`x` [batch, ids, hidden]; `blocked` [batch * heads, 1, ids + 2 * window] is -inf where nobody may look.
+
+        Keys and values have `window` spare steps at both ends. So the diagonal band of relative positions,
+        [ids, 2 * window + 1], is a plain strided view of the scores.
+        """
         batch, ids, hidden = x.shape
         heads, window = hidden // self.head, self.window
-        qkv = (
-            F.linear(x.to(self.qkv.dtype), self.qkv, self.qkv_bias)
-            .to(x.dtype)
-            .reshape(batch, ids, 3, heads, self.head)
-        )
-        q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each [batch, heads, ids, head]
-        q = q / math.sqrt(self.head)
-
-        # Scores with `window` spare columns at both ends: there, the diagonal band of relative positions is a
-        # plain strided view, [ids, 2 * window + 1].
         wide = ids + 2 * window
-        scores = x.new_full((batch, heads, ids, wide), -math.inf)
-        scores[..., window : window + ids] = (q @ k.transpose(-1, -2)).masked_fill_(blocked, -1e4)
-        shape = (batch, heads, ids, 2 * window + 1)
-        strides = (heads * ids * wide, ids * wide, wide + 1, 1)
-        band = scores.as_strided(shape, strides)
-        band += q @ self.rel_k.T
-        probabilities = scores.softmax(-1)
-        band = probabilities.as_strided(shape, strides)
-        y = probabilities[..., window : window + ids] @ v + band @ self.rel_v
-        return F.linear(y.transpose(1, 2).reshape(batch, ids, hidden), self.out, self.out_bias)
+        qkv = F.linear(F.pad(x, (0, 0, window, window)), self.qkv, self.qkv_bias).float()
+        parts = qkv.reshape(batch, wide, 3, heads, self.head).permute(2, 0, 3, 1, 4)
+        q, k, v = (part.reshape(batch * heads, wide, self.head) for part in parts)
+        q = q[:, window : window + ids]
+
+        shape, strides = (batch * heads, ids, 2 * window + 1), (ids * wide, wide + 1, 1)
+        scores = torch.baddbmm(blocked, q, k.mT)
+        scores.as_strided(shape, strides).add_(q @ self.rel_k)
+        shares = scores.softmax(-1)
+        near = shares.as_strided(shape, strides) @ self.rel_v
+        y = torch.baddbmm(near, shares, v).reshape(batch, heads, ids, self.head)
+        return F.linear(y.transpose(1, 2).to(x.dtype).reshape(batch, ids, hidden), self.out, self.out_bias)
 
 
 class TextEncoder:
@@ -77,20 +79,34 @@ class TextEncoder:
     def _conv(self, weights: Weights) -> Conv:
         return Conv(weights["weight"].to(self.fast), weights["bias"])
 
-    def __call__(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """`mask` [batch, ids, 1] float, 1 where there is a phoneme.
+    def __call__(self, ids: Tensor, lengths: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
+        """`lengths` says how many ids of each row are phonemes and not padding.
 
-        Returns hidden, mean and log deviation, each [batch, ids, channels] and zero in the padding.
+        Returns hidden, zero in the padding, and mean and log deviation, each [batch, ids, channels].
         """
-        x = F.embedding(ids, self.table) * math.sqrt(self.hidden) * mask
-        blocked = (mask == 0).transpose(1, 2).unsqueeze(1)
+        attend = self.attention[0]
+        blocked = self._blocked(ids, lengths, attend.window).repeat_interleave(self.hidden // attend.head, 0)
+        x = F.embedding(ids, self.table) * math.sqrt(self.hidden)
         for attend, expand, shrink, norms in zip(
             self.attention, self.expand, self.shrink, self.norms, strict=True
         ):
-            x = F.layer_norm(x + attend(x, blocked), (self.hidden,), *norms[0], EPSILON)
-            y = expand((x * mask).to(self.fast), "relu")
-            y = shrink(y * mask.to(self.fast)).to(x.dtype)
-            x = F.layer_norm(x + y * mask, (self.hidden,), *norms[1], EPSILON)
-        x = x * mask
-        mean, log_deviation = (F.linear(x, self.projection, self.projection_bias) * mask).chunk(2, -1)
+            x = F.layer_norm(x + attend(x.to(self.fast), blocked), (self.hidden,), *norms[0], EPSILON)
+            y = expand(clear(x.to(self.fast), lengths), "relu")
+            x = F.layer_norm(x + shrink(clear(y, lengths)), (self.hidden,), *norms[1], EPSILON)
+        x = clear(x, lengths)
+        mean, log_deviation = F.linear(x, self.projection, self.projection_bias).chunk(2, -1)
         return x, mean, log_deviation
+
+    def _blocked(self, ids: Tensor, lengths: Sequence[int], window: int) -> Tensor:
+        """[batch, 1, ids + 2 * window]: 0 where there is a phoneme, -inf elsewhere."""
+        blocked = torch.full((len(lengths), 1, ids.shape[1] + 2 * window), -math.inf)
+        for row, length in zip(blocked, lengths, strict=True):
+            row[:, window : window + length] = 0
+        return blocked.to(ids.device)
+
+
+def clear(x: Tensor, lengths: Sequence[int]) -> Tensor:
+    """`x` [batch, ids, channels] itself, set to zero behind the `lengths` of its rows."""
+    for row, length in zip(x, lengths, strict=True):
+        row[length:] = 0
+    return x

@@ -1,11 +1,11 @@
 """A VITS voice of the Piper family: clauses of phoneme ids to sound, in stretches.
 
 Kim et al. 2021, "Conditional Variational Autoencoder with Adversarial Learning for End-to-End Text-to-Speech".
-Flow and decoder are local, so both work in windows: the first sound needs only the first part of the latents.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -18,32 +18,14 @@ from tts.model import Clause, VoiceInfo, WordTime
 from tts.models.duration import DurationPredictor
 from tts.models.flow import Flow
 from tts.models.hifigan import Decoder
+from tts.models.lanes import Lanes
+from tts.models.stretches import Stretches, VitsSpeech, grid
 from tts.models.text_encoder import TextEncoder
 from tts.models.weights import Weights
 
 MAX_PHONEME_FRAMES = 400  # about 4.6 s at 86 frames a second: a bound against runaway durations
-FRAME_GRID = 12  # windows of the decoder are multiples of it: a shape met for the first time costs extra
-CPU_WINDOW, GPU_WINDOW = 72, 288  # most frames decoded at a time; more no longer fits a processor's caches
-FLOW_GRID = 32
-FIRST_FLOW, LATER_FLOW = 64, 256  # latents made at a time, beside what is recomputed on both sides
 IDS_GRID = 32
-
-
-@dataclass(slots=True)
-class VitsSpeech:
-    """One clause between its text stage and its last sample."""
-
-    prior: Tensor  # [frames, channels], a sample of the prior
-    speaker: Tensor | None  # [1, gin]
-    durations: list[int]  # frames of each phoneme id
-    words: list[WordTime]
-    latents: Tensor  # [frames, channels], valid up to `ready`
-    ready: int = 0
-    done: int = 0
-    frames: int = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.frames = self.prior.shape[0]
+WARM_IDS = 320  # the text stage of clauses up to here meets no new shape
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,21 +49,22 @@ class VitsVoice:
         noise_w: float,
         device: str,
         fast: torch.dtype,
+        threads: int = 1,
     ) -> None:
+        """`threads` is how many cores of a CPU work side by side, each on its own stretch of sound."""
         self.info = info
+        self.lanes = Lanes(threads if device == "cpu" else 1)
+        self.text_batch = self.lanes.count if device == "cpu" else None
         self.noise_scale, self.length_scale, self.noise_w = noise_scale, length_scale, noise_w
         self.device = torch.device(device)
         self.encoder = TextEncoder(weights.sub("enc_p"), fast)
-        self.durations = DurationPredictor(weights.sub("dp"))
+        self.durations = DurationPredictor(weights.sub("dp"), fast)
         self.flow = Flow(weights.sub("flow"), fast)
         self.decoder = Decoder(weights.sub("dec"), fast)
         self.speakers = weights.get("emb_g.weight")  # [speakers, gin]
         self.symbols = self.encoder.table.shape[0]
         self.hop_samples = self.decoder.hop
-        self.longest = CPU_WINDOW if self.device.type == "cpu" else GPU_WINDOW
-        self.batches = (
-            self.device.type != "cpu"
-        )  # one window fills a CPU, and there each batch size is a new shape
+        self.stretches = Stretches(self.flow, self.decoder, self.lanes, self.device)
 
     def check(self, clause: Clause) -> None:
         """Raises InvalidArgument for ids, a speaker or a speed this voice does not have."""
@@ -100,15 +83,23 @@ class VitsVoice:
             if not 0 <= span.first_id <= span.last_id < len(ids):
                 raise InvalidArgument("a word span lies outside the clause")
 
-    @torch.inference_mode()
     def begin(self, clauses: Sequence[Clause], noises: Sequence[Noise] | None = None) -> list[VitsSpeech]:
-        """Text encoder and durations of all clauses in one batch. `noises` replaces what the seeds would draw."""
+        """Text encoder and durations of all clauses. `noises` replaces what the seeds would draw."""
+        self._one_thread()
+        if self.stretches.batches or len(clauses) == 1:
+            return self._begin(clauses, noises)
+        jobs = [
+            partial(self._begin, [clause], None if noises is None else [noises[i]])
+            for i, clause in enumerate(clauses)
+        ]
+        return [speech for speeches in self.lanes.run(jobs) for speech in speeches]
+
+    @torch.inference_mode()
+    def _begin(self, clauses: Sequence[Clause], noises: Sequence[Noise] | None) -> list[VitsSpeech]:
         lengths = [len(clause.phoneme_ids) for clause in clauses]
-        longest = _grid(max(lengths), IDS_GRID)
+        longest = grid(max(lengths), IDS_GRID)
         ids = torch.tensor([(*c.phoneme_ids, *[0] * (longest - len(c.phoneme_ids))) for c in clauses])
-        steps = torch.arange(longest).unsqueeze(0)
-        mask = (steps < torch.tensor(lengths).unsqueeze(1)).float().unsqueeze(-1)
-        ids, mask = ids.to(self.device), mask.to(self.device)
+        ids = ids.to(self.device)
         generators = [_generator(clause.seed) for clause in clauses]
         if noises is None:
             rhythm = [torch.randn(n, 2, generator=g) for n, g in zip(lengths, generators, strict=True)]
@@ -120,12 +111,10 @@ class VitsVoice:
         speakers = None
         if self.speakers is not None:
             speakers = self.speakers[[clause.speaker for clause in clauses]].unsqueeze(1)  # [batch, 1, gin]
-        hidden, mean, log_deviation = self.encoder(ids, mask)
-        log_durations = self.durations(hidden, mask, torch.stack(padded).to(self.device), speakers)
+        hidden, mean, log_deviation = self.encoder(ids, lengths)
+        log_durations = self.durations(hidden, lengths, torch.stack(padded).to(self.device), speakers)
         speed = torch.tensor([[self.length_scale / c.speed] for c in clauses], device=self.device)
-        frames = (
-            (log_durations.exp() * mask.squeeze(-1) * speed).ceil().clamp_(0, MAX_PHONEME_FRAMES).long().cpu()
-        )
+        frames = (log_durations.exp() * speed).ceil().clamp_(0, MAX_PHONEME_FRAMES).long().cpu()
 
         speeches = []
         for row, clause in enumerate(clauses):
@@ -155,87 +144,25 @@ class VitsVoice:
             for span in clause.word_spans
         ]
 
-    @torch.inference_mode()
     def decode(self, speeches: Sequence[VitsSpeech], frames: int) -> list[npt.NDArray[np.float32]]:
-        """The next `frames` of each clause, or as many as one window holds."""
-        windows = [self._window(speech, frames) for speech in speeches]
-        groups: dict[tuple[int, int], list[int]] = {}
-        for i, window in enumerate(windows):
-            key = (window.count, window.stop - window.start)
-            groups.setdefault(key if self.batches else (i, 0), []).append(i)
-        out: list[npt.NDArray[np.float32]] = [np.empty(0, np.float32)] * len(speeches)
-        for members in groups.values():
-            rows = self._decode([speeches[i] for i in members], [windows[i] for i in members])
-            for i, row in zip(members, rows, strict=True):
-                out[i] = row
-        return out
+        """The next `frames` of each clause, or what is left of it."""
+        self._one_thread()
+        return self.stretches.decode(speeches, frames)
 
-    def _window(self, speech: VitsSpeech, frames: int) -> "_Window":
-        """Where the decoder looks for the next sound. Sizes come from a coarse grid, so shapes repeat."""
-        reach, length = self.decoder.reach, speech.frames
-        wanted = min(frames, self.longest, length - speech.done)
-        count = min(length, _grid(wanted, FRAME_GRID))
-        first = min(speech.done, length - count)
-        width = min(length, count + 2 * reach)
-        start = min(max(0, first - reach), length - width)
-        return _Window(start, start + width, first - start, count, speech.done - first, wanted)
+    def warm_up(self) -> None:
+        """Meets every shape that ordinary clauses have: the first time costs ten times as much."""
+        self._one_thread()
+        if self.device.type != "cpu":
+            return
+        lengths = range(IDS_GRID, WARM_IDS + 1, IDS_GRID)
+        texts = [partial(self.begin, [Clause((0,) * length, seed=0)]) for length in lengths]
+        jobs: list[Callable[[], object]] = [*texts, *self.stretches.warm_ups()]
+        self.lanes.run(jobs)
 
-    def _decode(self, speeches: list[VitsSpeech], windows: list["_Window"]) -> list[npt.NDArray[np.float32]]:
-        for speech, window in zip(speeches, windows, strict=True):
-            self._flow_until(speech, window.stop)
-        latents = [s.latents[w.start : w.stop] for s, w in zip(speeches, windows, strict=True)]
-        speaker = None
-        if self.speakers is not None:
-            speaker = torch.stack([s.speaker for s in speeches if s.speaker is not None])
-        z = latents[0].unsqueeze(0) if len(latents) == 1 else torch.stack(latents)
-        sound = self.decoder(z, [w.keep for w in windows], windows[0].count, speaker).float().cpu().numpy()
-        rows = []
-        for row, speech, window in zip(sound, speeches, windows, strict=True):
-            start = window.skip * self.hop_samples
-            rows.append(row[start : start + window.frames * self.hop_samples])
-            speech.done += window.frames
-        return rows
-
-    def _flow_until(self, speech: VitsSpeech, frame: int) -> None:
-        """Make latents ready up to `frame`: a short window first, for the first sound, then long ones."""
-        reach, length = self.flow.reach, speech.frames
-        speaker = None if speech.speaker is None else speech.speaker.unsqueeze(0)
-        while speech.ready < frame:
-            wanted = length - speech.ready
-            target = LATER_FLOW if speech.ready or length <= 2 * FIRST_FLOW else FIRST_FLOW
-            context = 2 * reach if speech.ready else reach
-            width = min(target + context, _grid(wanted + reach, FLOW_GRID), _grid(length, FLOW_GRID))
-            if width >= length:
-                first, last, mask = 0, length, None
-                z = speech.prior
-                if width > length:  # fill up with frames that are masked out in every layer
-                    z = F.pad(z, (0, 0, 0, width - length))
-                    mask = (torch.arange(width, device=z.device) < length).reshape(1, width, 1)
-                z = self.flow(z.unsqueeze(0), speaker, mask)[0]
-            else:
-                first = min(max(0, speech.ready - reach), length - width)
-                last = length if first + width == length else first + width - reach
-                z = self.flow(speech.prior[first : first + width].unsqueeze(0), speaker)[0]
-            speech.latents[speech.ready : last] = z[speech.ready - first : last - first]
-            speech.ready = last
-
-
-@dataclass(frozen=True, slots=True)
-class _Window:
-    """A stretch of latents to decode: `start` to `stop`, of which `count` frames from `keep` on become exact sound;
-    of that, the first `skip` frames have been heard and `frames` are new."""
-
-    start: int
-    stop: int
-    keep: int
-    count: int
-    skip: int
-    frames: int
-
-
-def _grid(size: int, step: int) -> int:
-    """`size` rounded up to a multiple of `step`."""
-    return -(-size // step) * step
+    def _one_thread(self) -> None:
+        """This voice spreads its work over cores itself; another in the same process may not."""
+        if self.device.type == "cpu" and torch.get_num_threads() != 1:
+            torch.set_num_threads(1)
 
 
 def _generator(seed: int | None) -> torch.Generator:

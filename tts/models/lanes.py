@@ -1,0 +1,59 @@
+"""Work on several cores at once without a barrier in every operator.
+
+The windows of a decoder depend on nothing but their own stretch of latents. So each core gets whole windows and
+computes them alone; an operator shared by two cores would wait for the second to wake up, hundreds of times a window,
+which costs as much as the help is worth.
+"""
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import TypeVar
+
+import torch
+
+T = TypeVar("T")
+
+
+class Lanes:
+    """The calling thread and `count - 1` more, each with torch on one thread."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self._pool = (
+            ThreadPoolExecutor(
+                count - 1, thread_name_prefix="tts-lane", initializer=torch.set_num_threads, initargs=(1,)
+            )
+            if count > 1
+            else None
+        )
+
+    def run(self, jobs: Sequence[Callable[[], T]]) -> list[T]:
+        """The results of all jobs, in their order. Raises what a job raises, after all have ended."""
+        if self._pool is None or len(jobs) == 1:
+            return [job() for job in jobs]
+        waiting = iter(enumerate(jobs))
+        lock = threading.Lock()
+        results: dict[int, T] = {}
+
+        def drain() -> None:
+            while True:
+                with lock:
+                    number, job = next(waiting, (-1, None))
+                if job is None:
+                    return
+                results[number] = job()
+
+        others = [self._pool.submit(drain) for _ in range(min(self.count, len(jobs)) - 1)]
+        try:
+            drain()
+        finally:
+            begun = [other for other in others if not other.cancel()]
+            wait(begun)
+        for other in begun:
+            other.result()
+        return [results[number] for number in range(len(jobs))]
+
+    def ahead(self, job: Callable[[], T]) -> "Future[T] | None":
+        """Starts a job beside what the caller goes on to do; None where there is only one lane."""
+        return None if self._pool is None else self._pool.submit(job)

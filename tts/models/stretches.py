@@ -1,0 +1,189 @@
+"""The sound of a clause in stretches: windows of latents through flow and decoder, on as many cores as there are.
+
+Both are local: a window with enough context on both sides gives exactly what the whole would. So the first sound needs
+only the first latents, and windows need not wait for one another.
+"""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from tts.model import WordTime
+from tts.models.flow import Flow
+from tts.models.hifigan import Decoder
+from tts.models.lanes import Lanes
+
+FRAME_GRID = 12  # windows of the decoder are multiples of it: a shape met for the first time costs extra
+CPU_WINDOW, GPU_WINDOW = 120, 288  # most frames decoded at a time
+LANE_FRAMES = 36  # fewest frames worth a core of their own: each window recomputes its context
+FLOW_GRID = 32
+FIRST_FLOW, LATER_FLOW = 64, 320  # latents made at a time, beside what is recomputed on both sides
+
+
+@dataclass(slots=True)
+class VitsSpeech:
+    """One clause between its text stage and its last sample."""
+
+    prior: Tensor  # [frames, channels], a sample of the prior
+    speaker: Tensor | None  # [1, gin]
+    durations: list[int]  # frames of each phoneme id
+    words: list[WordTime]
+    latents: Tensor  # [frames, channels], valid up to `ready`
+    ready: int = 0
+    done: int = 0
+    ahead: "Future[int] | None" = None  # makes the next latents meanwhile, up to the frame it returns
+    frames: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.frames = self.prior.shape[0]
+
+
+class Stretches:
+    """Flow and decoder of one voice."""
+
+    def __init__(self, flow: Flow, decoder: Decoder, lanes: Lanes, device: torch.device) -> None:
+        self.flow, self.decoder, self.lanes = flow, decoder, lanes
+        self.longest = CPU_WINDOW if device.type == "cpu" else GPU_WINDOW
+        # One window fills a CPU, and there each batch size is a new shape.
+        self.batches = device.type != "cpu"
+
+    @torch.inference_mode()
+    def decode(self, speeches: Sequence[VitsSpeech], frames: int) -> list[npt.NDArray[np.float32]]:
+        """The next `frames` of each clause, or what is left of it."""
+        wanted = [min(frames, speech.frames - speech.done) for speech in speeches]
+        windows = [
+            (speech, window)
+            for speech, count in zip(speeches, wanted, strict=True)
+            for window in self._windows(speech, count, len(speeches))
+        ]
+        latest = {id(speech): (speech, window.stop) for speech, window in windows}
+        self.lanes.run([partial(self._flow_until, *pair) for pair in latest.values()])
+        groups: dict[tuple[int, int], list[int]] = {}
+        for i, (_, window) in enumerate(windows):
+            key = (window.count, window.stop - window.start)
+            groups.setdefault(key if self.batches else (i, 0), []).append(i)
+        sounds = self.lanes.run(
+            [partial(self._decode, [windows[i] for i in group]) for group in groups.values()]
+        )
+        rows = {i: row for group, made in zip(groups.values(), sounds, strict=True)
+                for i, row in zip(group, made, strict=True)}  # fmt: skip
+        parts: dict[int, list[npt.NDArray[np.float32]]] = {}
+        for i, (speech, _) in enumerate(windows):
+            parts.setdefault(id(speech), []).append(rows[i])
+        for speech, count in zip(speeches, wanted, strict=True):
+            speech.done += count
+        return [np.concatenate(parts.get(id(speech), [np.empty(0, np.float32)])) for speech in speeches]
+
+    def _windows(self, speech: VitsSpeech, wanted: int, speeches: int) -> list["_Window"]:
+        """Where the decoder looks for the next sound: one window, or one for each core that has nothing else to do.
+
+        Sizes come from a coarse grid, so that shapes repeat.
+        """
+        reach, length = self.decoder.reach, speech.frames
+        lanes = max(1, min(self.lanes.count // speeches, wanted // LANE_FRAMES))
+        parts = max(lanes, -(-wanted // self.longest))
+        part = grid(-(-wanted // parts), FRAME_GRID)
+        if (most := (length - 2 * reach) // FRAME_GRID * FRAME_GRID) > 0:
+            part = min(part, most)  # a window as long as the clause would have a size of its own
+        windows, begin, end = [], speech.done, speech.done + wanted
+        while begin < end:
+            new = min(part, end - begin)
+            count = min(length, grid(new, FRAME_GRID))
+            first = min(begin, length - count)
+            width = min(length, count + 2 * reach)
+            start = min(max(0, first - reach), length - width)
+            windows.append(_Window(start, start + width, first - start, count, begin - first, new))
+            begin += new
+        return windows
+
+    @torch.inference_mode()
+    def _decode(self, work: Sequence[tuple[VitsSpeech, "_Window"]]) -> list[npt.NDArray[np.float32]]:
+        """The new sound of windows of one size."""
+        latents = [speech.latents[window.start : window.stop] for speech, window in work]
+        speakers = [speech.speaker for speech, _ in work if speech.speaker is not None]
+        speaker = torch.stack(speakers) if speakers else None
+        z = latents[0].unsqueeze(0) if len(latents) == 1 else torch.stack(latents)
+        keep, count = [window.keep for _, window in work], work[0][1].count
+        sound = self.decoder(z, keep, count, speaker).float().cpu().numpy()
+        hop = self.decoder.hop
+        return [
+            row[window.skip * hop : (window.skip + window.frames) * hop]
+            for row, (_, window) in zip(sound, work, strict=True)
+        ]
+
+    def _flow_until(self, speech: VitsSpeech, frame: int) -> None:
+        """Makes latents ready up to `frame`, and starts on those behind while they are not needed yet."""
+        while True:
+            if speech.ahead is not None and (speech.ready < frame or speech.ahead.done()):
+                speech.ready, speech.ahead = speech.ahead.result(), None
+            if speech.ready >= frame:
+                return self._flow_ahead(speech, speech.ready)
+            begin = speech.ready
+            end = min(speech.frames, begin + _flow_step(speech, begin))
+            self._flow_ahead(speech, end)
+            speech.ready = self._flow(speech, begin, end)
+
+    def _flow_ahead(self, speech: VitsSpeech, begin: int) -> None:
+        if speech.ahead is None and begin < speech.frames:
+            end = min(speech.frames, begin + _flow_step(speech, begin))
+            speech.ahead = self.lanes.ahead(partial(self._flow, speech, begin, end))
+
+    @torch.inference_mode()
+    def _flow(self, speech: VitsSpeech, begin: int, end: int) -> int:
+        """Makes latents from frame `begin` to `end`, which it returns. Needs none of those before."""
+        reach, length = self.flow.reach, speech.frames
+        speaker = None if speech.speaker is None else speech.speaker.unsqueeze(0)
+        context = (reach if begin else 0) + (reach if end < length else 0)
+        width = min(grid(end - begin + context, FLOW_GRID), grid(length, FLOW_GRID))
+        first, mask = min(max(0, begin - reach), max(0, length - width)), None
+        z = speech.prior[first : first + width]
+        if width > length:  # fill up with frames that are masked out in every layer
+            z = F.pad(z, (0, 0, 0, width - length))
+            mask = (torch.arange(width, device=z.device) < length).reshape(1, width, 1)
+        z = self.flow(z.unsqueeze(0), speaker, mask)[0]
+        speech.latents[begin:end] = z[begin - first : end - first]
+        return end
+
+    def warm_ups(self) -> list[Callable[[], object]]:
+        """One job for each shape of window on a CPU."""
+        frames, channels = LATER_FLOW + 2 * self.flow.reach, self.flow.channels
+        still = torch.zeros(frames, channels)
+        speech = VitsSpeech(still, None, [frames], [], torch.zeros_like(still), ready=frames)
+        jobs: list[Callable[[], object]] = []
+        for count in range(FRAME_GRID, self.longest + 1, FRAME_GRID):
+            window = _Window(0, count + 2 * self.decoder.reach, self.decoder.reach, count, 0, count)
+            jobs.append(partial(self._decode, [(speech, window)]))
+        for end in range(FLOW_GRID, frames + 1, FLOW_GRID):
+            part = VitsSpeech(still[:end], None, [end], [], torch.zeros(end, channels))
+            jobs.append(partial(self._flow, part, 0, end))
+        return jobs
+
+
+@dataclass(frozen=True, slots=True)
+class _Window:
+    """A stretch of latents to decode: `start` to `stop`, of which `count` frames from `keep` on become exact sound;
+    of that, the first `skip` frames have been heard and `frames` are new."""
+
+    start: int
+    stop: int
+    keep: int
+    count: int
+    skip: int
+    frames: int
+
+
+def _flow_step(speech: VitsSpeech, begin: int) -> int:
+    """Latents to make at a time: few at first, for the first sound, then many."""
+    return LATER_FLOW if begin or speech.frames <= 2 * FIRST_FLOW else FIRST_FLOW
+
+
+def grid(size: int, step: int) -> int:
+    """`size` rounded up to a multiple of `step`."""
+    return -(-size // step) * step
