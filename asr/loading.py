@@ -75,7 +75,11 @@ async def warm_up(recogniser: Recogniser, say: Announce = announce) -> None:
 def make_checkpoints(recognisers: list[Recogniser], settings: AsrSettings) -> list[Checkpoint]:
     """Gives each recogniser its places."""
     return [
-        Checkpoint(recogniser, capacity_per_checkpoint(settings, recogniser.device, len(recognisers)))
+        Checkpoint(
+            recogniser,
+            capacity_per_checkpoint(settings, recogniser.device, len(recognisers)),
+            settings.max_delay_ms / 1000,
+        )
         for recogniser in recognisers
     ]
 

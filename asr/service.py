@@ -66,7 +66,7 @@ class AsrService(pb.AsrServiceBase):
             if not checkpoint.recogniser.healthy:
                 raise Unavailable("the engine has stalled")
             places = max(options.format.channels, 1) if options.multichannel else 1
-            with checkpoint.place(places), _measured(options):
+            with checkpoint.place(places, live=not options.batch), _measured(options):
                 max_ms = account.narrowed(self._settings.max_audio_s * 1000 if options.batch else 0)
                 voices = await self._open_voices() if options.diarize else None
                 run = self._start(options, checkpoint, voices, max_ms)

@@ -25,6 +25,9 @@ class AsrSettings(ServiceSettings):
     # Streams and requests at once, per checkpoint; 0: 128, 64 or 48 for 1, 2 or 3 on a GPU, less on a CPU.
     capacity: int = Field(0, ge=0, le=4096, validation_alias="ASR_CAPACITY")
 
+    # New live streams are refused while the finals of those there are take the engine longer than this; 0: never.
+    max_delay_ms: int = Field(1_500, ge=0, le=60_000, validation_alias="ASR_MAX_DELAY_MS")
+
     endpointing_ms: int = Field(600, ge=0, le=60_000, validation_alias="ASR_ENDPOINTING_MS")
     vad_threshold: float = Field(0.5, gt=0, lt=1, validation_alias="ASR_VAD_THRESHOLD")
     interim_ms: int = Field(240, ge=50, le=10_000, validation_alias="ASR_INTERIM_MS")

@@ -35,6 +35,7 @@ def run(argv: Sequence[str]) -> int:
     parser.add_argument("--language", default="en")
     parser.add_argument("--clips", type=Path, default=CLIPS, help="directory with manifest.jsonl")
     parser.add_argument("--max-clips", type=int, default=15)
+    parser.add_argument("--transcripts", type=Path, help="file for what was heard, one JSON object a clip")
     options = parser.parse_args(argv)
     try:
         report = asyncio.run(_measure(options))
@@ -71,7 +72,10 @@ async def _measure(options: argparse.Namespace) -> dict[str, object]:
     finally:
         if worker:
             worker.stop()
-    return summarise([p for stream in plays for p in stream], clips, options, cores)
+    played = [p for stream in plays for p in stream]
+    if options.transcripts:
+        options.transcripts.write_text("".join(_line(p) for p in played), encoding="utf-8")
+    return summarise(played, options, cores)
 
 
 def load_clips(directory: Path, language: str, most: int) -> list[Clip]:
@@ -95,10 +99,8 @@ def load_clips(directory: Path, language: str, most: int) -> list[Clip]:
     ]
 
 
-def summarise(
-    plays: list[Played], clips: list[Clip], options: argparse.Namespace, cores: float
-) -> dict[str, object]:
-    """Every figure of the report; times in ms."""
+def summarise(plays: list[Played], options: argparse.Namespace, cores: float) -> dict[str, object]:
+    """Every figure of the report; times in ms. Both error rates count a clip as often as it was played."""
     first = [value for p in plays if (value := player.first_interim_ms(p)) is not None]
     last = [(p, v) for p in plays if (v := player.final_ms(p, options.endpointing_ms)) is not None]
     commits = [value for p in plays for value in player.commit_ms(p)]
@@ -115,11 +117,27 @@ def summarise(
         "final_ms_p50": _percentile([v for _, v in last], 50),
         "final_ms_p95": _percentile([v for _, v in last], 95),
         "wer_stream": _wer([(p.clip.reference, player.final_text(p)) for p in plays], options.language),
-        "wer_batch": _wer([(c.reference, c.batch_text) for c in clips], options.language),
+        "wer_batch": _wer([(p.clip.reference, p.clip.batch_text) for p in plays], options.language),
         "lag_growth_ms_per_min": round(_slope(lateness), 1),
         "unstable_word_ratio": round(changed / shown, 3),
         "cpu_cores": round(cores, 2),
     }
+
+
+def _line(played: Played) -> str:
+    finals = [result for _, result in played.answers if result.is_final]
+    return (
+        json.dumps(
+            {
+                "clip": played.clip.name,
+                "reference": played.clip.reference,
+                "batch": played.clip.batch_text,
+                "finals": [[result.start_ms - played.begin_ms, result.text] for result in finals],
+            },
+            ensure_ascii=False,
+        )
+        + "\n"
+    )
 
 
 def _playlist(clips: list[Clip], stream: int, seconds: float) -> list[Clip]:

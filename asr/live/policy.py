@@ -11,8 +11,10 @@ from dataclasses import replace
 import numpy as np
 
 from asr.live.agreement import TextOf, agreed
+from asr.live.context import Context, without_lead
 from asr.live.cut import best_cut, quietest, settled_words
 from asr.live.tuning import StreamOptions, Tuning
+from asr.live.turns import Urgency
 from asr.live.utterance import Aim, Decoded, Job, Utterance, make_request
 from asr.model import SAMPLE_RATE_HZ, DecodeResult, Pcm
 from asr.recording.language import LanguageGuess
@@ -38,6 +40,7 @@ class StreamPolicy:
         self._text_of = text_of
         self._guess = LanguageGuess(self.tuning)
         self._buffer = AudioBuffer()
+        self._context = Context(self.tuning)
         self._endpointer = Endpointer(
             EndpointConfig(
                 options.vad_threshold,
@@ -95,18 +98,18 @@ class StreamPolicy:
 
     # --- work
 
+    def urgency(self, now_s: float) -> Urgency | None:
+        """How urgent `next_job` would be; None while it has nothing to do."""
+        due = self._due(now_s)
+        if due is None or due[1] is not Aim.INTERIM:
+            return None if due is None else Urgency.CLOSING
+        return Urgency.LATER if due[0].shown[0] else Urgency.FIRST
+
     def next_job(self, now_s: float) -> Job | None:
         """The decode to start now, if any."""
-        if self._job is not None:
-            return None
-        utterance = next(iter(self._utterances()), self._open)
-        if utterance is None:
-            return None
-        aim = self._aim(utterance, now_s)
-        if aim is None:
-            return None
-        self._job = self._make_job(utterance, aim, now_s)
-        return self._job
+        due = self._due(now_s)
+        self._job = self._make_job(*due, now_s) if due else self._job
+        return self._job if due else None
 
     @property
     def superseded(self) -> bool:
@@ -130,6 +133,11 @@ class StreamPolicy:
         took_s = now_s - job.begun_s
         rest_s = max(self.tuning.interim_ms / 1000, took_s * (1 + self.tuning.load_factor))
         utterance.interim_due_s = job.begun_s + rest_s
+        if job.lead is not None:
+            result = without_lead(result, job.lead, job.start, self._text_of)
+            if not result.text or stopped_early(result, self._heard(job)):
+                utterance.alone = True  # the model took the earlier text for all there is
+                return
         self._settle_language(job, result)
         if not plausible(result, self._heard(job)):
             result = only_committed(result, utterance.committed, self._text_of)
@@ -196,6 +204,11 @@ class StreamPolicy:
 
     # --- what to decode
 
+    def _due(self, now_s: float) -> tuple[Utterance, Aim] | None:
+        utterance = next(iter(self._utterances()), self._open)
+        aim = None if self._job or utterance is None else self._aim(utterance, now_s)
+        return (utterance, aim) if aim and utterance else None
+
     def _aim(self, utterance: Utterance, now_s: float) -> Aim | None:
         if utterance.closed:
             return Aim.CUT if self._too_long(utterance) else Aim.FINAL
@@ -221,11 +234,13 @@ class StreamPolicy:
             utterance.start + self.tuning.max_window_ms * SAMPLES_PER_MS,
         )
         body_end = min(end, self._buffer.end)
-        pcm = np.concatenate(
-            (self._buffer.slice(utterance.start, body_end), utterance.tail[: end - body_end])
-        )
-        request = make_request(utterance, aim, pcm, self.language, self.options, self.tuning)
-        return Job(aim, utterance, request, utterance.start, end, now_s)
+        lead = None
+        if aim is Aim.FINAL and not utterance.alone:
+            lead = self._context.before(utterance.start, end)
+        start = lead.start if lead else utterance.start
+        pcm = np.concatenate((self._buffer.slice(start, body_end), utterance.tail[: end - body_end]))
+        request = make_request(utterance, aim, pcm, lead, self.language, self.options)
+        return Job(aim, utterance, request, utterance.start, end, now_s, lead)
 
     def _too_long(self, utterance: Utterance) -> bool:
         end = self._speech_end(utterance) if utterance.end is None else utterance.end
@@ -305,10 +320,7 @@ class StreamPolicy:
             at = quietest(job.request.pcm, window_s * 2 / 3, window_s)
             self._move(utterance, job.start + at, ())
             return
-        part = replace(
-            result, tokens=result.tokens[: cut.tokens], words=result.words[: cut.words],
-            text=self._text_of(tuple(result.tokens[: cut.tokens])).strip(),
-        )  # fmt: skip
+        part = only_committed(result, tuple(result.tokens[: cut.tokens]), self._text_of)
         for transcript in self._finals(part, job, job.start + cut.at):
             self._before(utterance, transcript)
         rest = tuple(result.tokens[cut.tokens :])
@@ -329,6 +341,9 @@ class StreamPolicy:
         job, result = utterance.last.job, utterance.last.result
         end = utterance.end if utterance.paused_at is None else utterance.paused_at
         said = self._finals(result, job, end)
+        # Text of speech that a flush broke off may end in half a word: no head for what comes next.
+        whole = utterance.paused_at is not None
+        self._context.said(job.start, utterance.end, tuple(result.tokens) if whole else ())
         # Empty text is worth saying when it takes interims back or answers a flush.
         if not result.text.strip() and not utterance.from_flush and not utterance.shown[0]:
             said = []
@@ -381,4 +396,5 @@ class StreamPolicy:
         oldest = next(iter(self._utterances()), self._open)
         preroll = (self.tuning.preroll_ms + 500) * SAMPLES_PER_MS
         keep = self._buffer.end - preroll
-        self._buffer.drop_before(max(keep if oldest is None else min(oldest.start, keep), 0))
+        first = self._context.keep_from(keep if oldest is None else min(oldest.start, keep))
+        self._buffer.drop_before(max(first, 0))

@@ -65,15 +65,31 @@ class LiveChannel:
         self.policy.finish(self._rest)
 
     def advance(self, group: asyncio.TaskGroup, on_news: Callable[[], None]) -> None:
-        """Starts the decode that is due; `on_news` is called when it is done."""
+        """Starts the decode that is due, now or when its turn comes; `on_news` is called when it is done."""
+        turns = self._checkpoint.turns
         if self._task is not None and self.policy.superseded:
             self._task.cancel()
-            self._task = None
+            self._give_back(finished=False)
             self.policy.abandon()
-        if self._task is None:
-            job = self.policy.next_job(self._clock())
-            if job is not None:
-                self._task = group.create_task(self._decode(job, on_news), name="decode")
+        if self._task is not None:
+            return
+        urgency = self.policy.urgency(self._clock())
+        if urgency is None or not turns.ask(self, urgency, on_news):
+            return
+        job = self.policy.next_job(self._clock())
+        assert job is not None
+        turns.begin(self, urgency)
+        self._task = group.create_task(self._decode(job, on_news), name="decode")
+
+    def close(self) -> None:
+        """No more turns for it."""
+        if self._task is not None:
+            self._give_back(finished=False)
+        self._checkpoint.turns.leave(self)
+
+    def _give_back(self, *, finished: bool) -> None:
+        self._task = None
+        self._checkpoint.turns.end(self, finished=finished)
 
     async def _decode(self, job: Job, on_news: Callable[[], None]) -> None:
         try:
@@ -81,11 +97,10 @@ class LiveChannel:
         except AtCapacity as error:
             # Full queues delay words, they do not lose them: the policy asks again.
             await asyncio.sleep(error.retry_after_s or 0.1)
-            self._task = None
             self.policy.abandon()
         else:
-            self._task = None
             self.policy.on_result(result, self._clock())
+        self._give_back(finished=True)
         on_news()
 
 
@@ -152,6 +167,8 @@ class LiveStream:
                     channel.speakers.cancel()
             with suppress(asyncio.CancelledError):
                 await pump
+            for channel in self.channels:
+                channel.close()
 
     async def _beat(self) -> None:
         """Says that all is well when nothing else is said; a model that hangs ends the stream."""

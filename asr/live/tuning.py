@@ -39,3 +39,6 @@ class Tuning:
     language_ms: int = 2_000  # speech needed to settle the language when the model is sure
     language_sure: float = 0.7
     language_limit_ms: int = 8_000  # speech after which the likeliest language so far is taken
+    # A final is decoded with the finals before it in the window, where the pause between them was this short, ...
+    context_gap_ms: int = 1_300
+    context_ms: int = 12_000  # ... as long as all of it fits this

@@ -5,7 +5,8 @@ from enum import Enum, auto
 
 import numpy as np
 
-from asr.live.tuning import StreamOptions, Tuning
+from asr.live.context import Lead
+from asr.live.tuning import StreamOptions
 from asr.model import DecodeRequest, DecodeResult, Pcm
 
 
@@ -43,6 +44,7 @@ class Utterance:
     interim_due_s: float = 0.0  # clock time before which no further interim starts
     cut_after: int = 0  # no further attempt to cut before the window ends here
     last: "Decoded | None" = None  # latest decode of FINAL aim
+    alone: bool = False  # what was said before it does not help
 
     @property
     def closed(self) -> bool:
@@ -64,6 +66,7 @@ class Job:
     start: int
     end: int
     begun_s: float  # clock time
+    lead: Lead | None = None  # what the window of the request holds before `start`
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,15 +78,18 @@ class Decoded:
 
 
 def make_request(
-    utterance: Utterance, aim: Aim, pcm: Pcm, language: str, options: StreamOptions, tuning: Tuning
+    utterance: Utterance, aim: Aim, pcm: Pcm, lead: Lead | None, language: str, options: StreamOptions
 ) -> DecodeRequest:
-    """The decode of an utterance's window, float32 [n]: quick and greedy for interims, as asked for finals."""
+    """The decode of an utterance's window, float32 [n]: quick and greedy for interims, as asked for finals.
+
+    The samples of `lead` are part of the window.
+    """
     template, quick = options.template, aim is Aim.INTERIM
     return replace(
         template,
         pcm=pcm,
         language=language,
-        prefix=utterance.committed,
+        prefix=(*(lead.tokens if lead else ()), *utterance.committed),
         draft=utterance.hypothesis[len(utterance.committed) :],
         word_times=aim is Aim.CUT or (aim is Aim.FINAL and (template.word_times or options.max_words > 0)),
         temperature=0.0 if quick else template.temperature,

@@ -45,10 +45,10 @@ def starter(serve_rpc: ServeRpc) -> Start:
 
     async def begin(
         words: list[Spoken] | None = None, *, places: int = 4, settings: dict[str, Any] | None = None,
-        recogniser: FakeRecogniser | None = None,
+        recogniser: FakeRecogniser | None = None, max_delay_s: float = 0.0,
     ) -> Rig:  # fmt: skip
         recogniser = recogniser or FakeRecogniser(words or [])
-        checkpoint = Checkpoint(recogniser, places)
+        checkpoint = Checkpoint(recogniser, places, max_delay_s)
         service = AsrService(Checkpoints([checkpoint]), FakeVoiceActivity(), AsrSettings(**(settings or {})))
         return Rig(AsrClient(await serve_rpc(service)), recogniser, checkpoint)
 

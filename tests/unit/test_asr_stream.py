@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from asr.live.utterance import Aim
+from asr.model import DecodeRequest, DecodeResult
 from asr.transcript.events import SpeechEnded, SpeechStarted, Transcript, UtteranceEnd
 from tests.fakes.policy_driver import TEMPLATE, Driver, options
 from tests.fakes.recogniser import FakeRecogniser, audio, script
@@ -315,3 +316,53 @@ def test_improbable_text_on_noise_is_not_shown() -> None:
 def test_memory_does_not_grow_with_silence() -> None:
     driver = Driver([]).play(np.zeros(16_000 * 120, np.float32))
     assert driver.policy._buffer.end - driver.policy._buffer.base < 16_000 * 3
+
+
+# --- what was said before
+
+
+def test_a_final_is_decoded_with_what_was_said_right_before_it() -> None:
+    words = script("one two three [700] four five six")
+    driver = Driver(words).say(words, total_ms=5000).finish()
+    assert [final.text for final in driver.finals] == ["one two three", "four five six"]
+    second = [job for job in driver.jobs if job.aim is Aim.FINAL][-1]
+    assert second.lead is not None
+    assert driver.recogniser.decode_tokens(second.request.prefix).split()[:3] == ["one", "two", "three"]
+    assert len(second.request.pcm) > second.end - second.start  # the audio of them too
+    first, later = driver.finals
+    assert [word.text for word in later.words] == ["four", "five", "six"]
+    for word, spoken in zip(later.words, words[3:], strict=True):
+        assert abs(word.start_ms - spoken.start_ms) <= 40
+    assert later.start_ms > first.end_ms
+
+
+def test_what_was_said_long_before_is_left_out() -> None:
+    words = script("one two three [2500] four five six")
+    driver = Driver(words).say(words, total_ms=7000).finish()
+    assert all(job.lead is None for job in driver.jobs)
+    assert driver.text == "one two three four five six"
+
+
+def test_context_never_makes_a_window_too_long() -> None:
+    words = script(" [700] ".join(["one two three four five six"] * 12))
+    driver = Driver(words).say(words, total_ms=words[-1].end_ms + 1000).finish()
+    leads = [job for job in driver.jobs if job.lead is not None]
+    assert leads
+    assert all(len(job.request.pcm) <= 12 * 16_000 for job in leads)
+    assert driver.text == " ".join(word.text for word in words)
+
+
+def test_a_final_that_adds_nothing_to_what_was_said_is_decoded_alone() -> None:
+    class Satisfied(FakeRecogniser):
+        """Takes the earlier text for all there is."""
+
+        def read(self, request: DecodeRequest) -> DecodeResult:
+            result = super().read(request)
+            if len(request.pcm) > 2.5 * 16_000 and request.prefix:
+                return replace(result, tokens=list(request.prefix), words=result.words[: len(request.prefix)])
+            return result
+
+    words = script("one two three [700] four five")
+    driver = Driver(words, options(interim_results=False), recogniser=Satisfied(words))
+    assert driver.say(words, total_ms=5000).finish().text == "one two three four five"
+    assert [job.lead is not None for job in driver.jobs][-2:] == [True, False]
