@@ -12,8 +12,8 @@ from typing import IO, Self
 
 from cli.lifeline import tie_to_parent
 
-# Lines of a process that are meant for the person who watches the start.
-MILESTONES = ("✓", "⚠", "✗")
+# Lines of a process that are meant for the person who watches.
+MILESTONES = ("✓", "⚠", "✗", "…")
 TAIL_LINES = 8
 MAX_LINE_BYTES = 1 << 20
 MAX_LOG_BYTES = 64 << 20
@@ -96,12 +96,14 @@ class Child:
         self._log.close()
         return Exit(code, list(self._tail))
 
-    async def stop(self, grace_s: float) -> None:
-        """SIGTERM, then SIGKILL to its whole session after `grace_s`."""
-        if self.is_running:
-            self._process.terminate()
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._process.wait(), grace_s)
+    async def stop(self, grace_s: float, hurry_after_s: float) -> None:
+        """SIGTERM, once more after `hurry_after_s`, then SIGKILL to its whole session after `grace_s`."""
+        first_s = min(hurry_after_s, grace_s)
+        for pause_s in (first_s, grace_s - first_s):
+            if self.is_running:
+                self._process.terminate()
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._process.wait(), pause_s)
         self.kill()
         await self._process.wait()
 

@@ -95,7 +95,9 @@ def describe(event: Event) -> str:
         case "stopping" if not event.service:
             return f"\nStopping: open requests get {get('grace_s')} s. Ctrl-C again ends everything at once."
         case "stopped":
-            return "Stopped"
+            return f"Stopped ({get('took_s', 0):.1f} s)"
+        case "down" if get("took_s") is not None:
+            return f"Voxmesh is down after {get('took_s'):.1f} s"
     return ""
 
 

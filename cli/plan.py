@@ -145,6 +145,7 @@ def _service(wishes: Wishes, name: str, place: Place, redis_url: str, cores: int
         "VOXMESH_STATE_DIR": str(wishes.state_dir),
         "MODEL_CACHE_DIR": str(wishes.cache_dir),
         "SHUTDOWN_GRACE_S": str(GRACE_S),
+        "DRAIN_NOTICE_S": "0",  # everything ends: there is nowhere else to send work
         "PYTHONPATH": str(ROOT),
         "PYTHONUNBUFFERED": "1",
     }
@@ -167,7 +168,7 @@ def _service(wishes: Wishes, name: str, place: Place, redis_url: str, cores: int
         alive=probes.responds(place.port if public else place.ops, "/health"),
         stop_rank=STOP_RANK[service],
         port=getattr(wishes.ports, service),
-        grace_s=GRACE_S + 3,
+        grace_s=GRACE_S + 5,
     )
 
 

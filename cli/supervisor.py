@@ -46,6 +46,10 @@ class Patience:
     # One that never was ready and fell this often will not come up by itself.
     hopeless_after: int = 4
     stalled_after_s: float = 30.0
+    # Open requests get this long at the end, once for all programs; one that stops later is told to hurry ...
+    grace_s: float = 10.0
+    # ... but gets this long in any case.
+    least_grace_s: float = 1.0
 
 
 class Hopeless(Exception):
@@ -92,13 +96,15 @@ class Watched:
             self._tell(Event("crashed", self.program.name, fields))
             await asyncio.sleep(pause)
 
-    async def stop(self) -> None:
-        """SIGTERM, then SIGKILL after the grace."""
+    async def stop(self, hurry_after_s: float) -> None:
+        """SIGTERM, once more after `hurry_after_s`, SIGKILL after the grace."""
         self._stopping = True
         if self.child is not None:
+            begin = time.monotonic()
             self._tell(Event("stopping", self.program.name))
-            await self.child.stop(self.program.grace_s)
-            self._tell(Event("stopped", self.program.name))
+            await self.child.stop(self.program.grace_s, hurry_after_s)
+            took_s = round(time.monotonic() - begin, 2)
+            self._tell(Event("stopped", self.program.name, {"took_s": took_s}))
 
     def kill(self) -> None:
         """At once and without ceremony."""
@@ -156,9 +162,9 @@ class Supervisor:
         self, programs: Sequence[Program], log_dir: Path, tell: Sink, patience: Patience | None = None
     ) -> None:
         log_dir.mkdir(parents=True, exist_ok=True)
-        self._tell = tell
+        self._tell, self._patience = tell, patience or Patience()
         self.watched = {
-            program.name: Watched(program, log_dir / f"{program.name}.log", tell, patience or Patience())
+            program.name: Watched(program, log_dir / f"{program.name}.log", tell, self._patience)
             for program in programs
         }
 
@@ -201,6 +207,8 @@ class Supervisor:
 
     async def _stop_in_order(self) -> None:
         ranks = sorted({watched.program.stop_rank for watched in self.watched.values()})
+        deadline = time.monotonic() + self._patience.grace_s
         for rank in ranks:
             group = [w for w in self.watched.values() if w.program.stop_rank == rank]
-            await asyncio.gather(*(watched.stop() for watched in group))
+            left_s = max(deadline - time.monotonic(), self._patience.least_grace_s)
+            await asyncio.gather(*(watched.stop(left_s) for watched in group))

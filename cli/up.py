@@ -1,13 +1,14 @@
 """`voxmesh up`: the whole mesh on this machine, until Ctrl-C."""
 
 import asyncio
+import gc
 import os
 import signal
 import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -20,7 +21,7 @@ from cli.fail import Trouble, needed_port
 from cli.paths import find_redis, model_cache_dir, state_dir
 from cli.plan import EDGE_PORT, GRACE_S, LOOPBACK, Ports, Wishes, places, programs, sidecar
 from cli.ports import taken_ports
-from cli.supervisor import Hopeless, Supervisor
+from cli.supervisor import Hopeless, Patience, Supervisor
 from common.state import license_key_path, make_private_dir, read_license_key
 from common.weights import catalog
 from envoy.binary import begin_drain, find_envoy
@@ -69,6 +70,7 @@ def up(
         asyncio.run(Mesh(wishes, tell).run())
     except Hopeless as error:
         raise typer.Exit(1) from error
+    gc.freeze()  # the end is near: no looking for garbage
 
 
 @dataclass
@@ -77,6 +79,7 @@ class Mesh:
 
     wishes: Wishes
     tell: Sink
+    _stopping_since: float = field(default=0.0, init=False)
 
     async def run(self) -> None:
         """Until a signal ends it.
@@ -105,7 +108,8 @@ class Mesh:
             at = places(wishes)
             bootstrap = write(sidecar(wishes, at), wishes.state_dir / "envoy.json")
             started = programs(wishes, at, envoy=envoy, bootstrap=bootstrap, redis=redis)
-            supervisor = Supervisor(started, wishes.state_dir / "logs", self.tell)
+            patience = Patience(grace_s=GRACE_S)
+            supervisor = Supervisor(started, wishes.state_dir / "logs", self.tell, patience)
             try:
                 await self._supervise(supervisor)
             finally:
@@ -144,13 +148,15 @@ class Mesh:
         finally:
             for helper in helpers:
                 helper.cancel()
-            self.tell(Event("down"))
+            took_s = round(time.monotonic() - self._stopping_since, 1) if self._stopping_since else None
+            self.tell(Event("down", fields={"took_s": took_s}))
 
     def _on_signal(self, stop: asyncio.Event, supervisor: Supervisor) -> Callable[[], None]:
         def handle() -> None:
             if stop.is_set():  # asked twice: no more waiting
                 supervisor.kill()
             else:
+                self._stopping_since = time.monotonic()
                 self.tell(Event("stopping", fields={"grace_s": GRACE_S}))
             stop.set()
 

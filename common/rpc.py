@@ -28,8 +28,25 @@ MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 HEAR_OUT_S = 0.25
 
 
-def add_service(server: grpc.aio.Server, servicer: ServiceBase) -> str:
-    """Serves a generated *Base subclass; returns the full service name."""
+class OpenCalls:
+    """Calls that run now."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.none = asyncio.Event()
+        self.none.set()
+
+    def add(self, change: int) -> None:
+        self.count += change
+        if self.count:
+            self.none.clear()
+        else:
+            self.none.set()
+
+
+def add_service(server: grpc.aio.Server, servicer: ServiceBase, calls: OpenCalls | None = None) -> str:
+    """Serves a generated *Base subclass, whose calls `calls` counts; returns the full service name."""
+    calls = calls or OpenCalls()
     handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
     service = ""
     for route, rpc in servicer.__mapping__().items():  # type: ignore[attr-defined]
@@ -37,7 +54,7 @@ def add_service(server: grpc.aio.Server, servicer: ServiceBase) -> str:
         call = getattr(servicer, rpc.func.__name__.removeprefix("__rpc_"))
         kind = rpc.cardinality.name.lower()  # e.g. stream_stream
         handlers[method] = getattr(grpc, f"{kind}_rpc_method_handler")(
-            (_serve_stream if kind.endswith("_stream") else _serve_single)(call, route),
+            (_serve_stream if kind.endswith("_stream") else _serve_single)(call, route, calls),
             request_deserializer=rpc.request_type.FromString,
             response_serializer=bytes,
         )
@@ -45,9 +62,9 @@ def add_service(server: grpc.aio.Server, servicer: ServiceBase) -> str:
     return service
 
 
-def _serve_single(call: Callable[[Any], Any], route: str) -> Callable[..., Any]:
+def _serve_single(call: Callable[[Any], Any], route: str, calls: OpenCalls) -> Callable[..., Any]:
     async def serve(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
-        with _Call(route, context) as rpc:
+        with _Call(route, context, calls) as rpc:
             try:
                 return await call(request)
             except Exception as error:  # the one boundary of a call: whatever it is ends here as a status
@@ -56,9 +73,9 @@ def _serve_single(call: Callable[[Any], Any], route: str) -> Callable[..., Any]:
     return serve
 
 
-def _serve_stream(call: Callable[[Any], Any], route: str) -> Callable[..., Any]:
+def _serve_stream(call: Callable[[Any], Any], route: str, calls: OpenCalls) -> Callable[..., Any]:
     async def serve(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
-        with _Call(route, context) as rpc:
+        with _Call(route, context, calls) as rpc:
             try:
                 async with aclosing(call(request)) as responses:
                     async for response in responses:
@@ -83,8 +100,8 @@ async def _hear_out(request: Any) -> None:
 class _Call:
     """One call on the server: its request id in every log line, its metrics, its end as a status."""
 
-    def __init__(self, route: str, context: grpc.aio.ServicerContext[Any, Any]) -> None:
-        self._route, self._context = route, context
+    def __init__(self, route: str, context: grpc.aio.ServicerContext[Any, Any], calls: OpenCalls) -> None:
+        self._route, self._context, self._calls = route, context, calls
         self._status = "OK"
 
     def __enter__(self) -> Self:
@@ -92,9 +109,11 @@ class _Call:
         caller.set(Caller.read(metadata))
         structlog.contextvars.bind_contextvars(request_id=caller.get().request_id)
         self._begin = time.perf_counter()
+        self._calls.add(1)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        self._calls.add(-1)
         if kind is not None and self._status == "OK":
             self._status = "CANCELLED"
         taken = time.perf_counter() - self._begin

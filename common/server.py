@@ -1,8 +1,10 @@
 """One way to run a gRPC service: health, reflection, ops port, tracing, orderly end."""
 
 import asyncio
+import gc
 import signal
 import sys
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from typing import Any
@@ -15,12 +17,13 @@ from grpc_reflection.v1alpha import reflection
 from common import logs, telemetry
 from common.ops import Details, Readiness, start_ops
 from common.pb.google_proto_descriptor_pool import default_google_proto_descriptor_pool
-from common.rpc import MAX_MESSAGE_BYTES, add_service
+from common.rpc import MAX_MESSAGE_BYTES, OpenCalls, add_service
 from common.settings import ServiceSettings
 
 HEALTH_POLL_S = 0.2
-# Long enough for a sidecar's next health check to see NOT_SERVING and send new work elsewhere.
-DRAIN_NOTICE_S = 1.5
+# For the last status of a call to reach its caller once nothing runs any more.
+GOODBYE_S = 0.2
+LAST_WORDS_S = 3.0
 
 log = logs.get_logger()
 
@@ -39,7 +42,8 @@ async def serve(
     on_stop: Callable[[], Awaitable[None]] | None = None,
     health_details: Details | None = None,
 ) -> None:
-    """Serves until SIGTERM or SIGINT, then drains: no new work, open calls get `shutdown_grace_s`.
+    """Serves until SIGTERM or SIGINT, then drains: no new work, open calls get `shutdown_grace_s`, or less when the
+    signal comes again.
 
     The port answers at once; health turns SERVING when `ready` does and follows it ever after.
 
@@ -64,18 +68,18 @@ async def serve(
         )
         raise SystemExit(1) from None
     await rpc.server.start()
-    stop = asyncio.Event()
+    stop, hurry = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(signum, stop.set)
+        loop.add_signal_handler(signum, lambda: (hurry if stop.is_set() else stop).set())
     log.info("serving", port=port)
     try:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(job) for job in (*background, rpc.follow(ready))]
             await stop.wait()
             ready.set("draining", False, "the service is stopping")
-            await asyncio.sleep(min(DRAIN_NOTICE_S, settings.shutdown_grace_s))
-            await rpc.server.stop(settings.shutdown_grace_s)
+            await asyncio.sleep(min(settings.drain_notice_s, settings.shutdown_grace_s))
+            await _drain(rpc, settings.shutdown_grace_s, hurry)
             for task in tasks:
                 task.cancel()
     finally:
@@ -85,6 +89,22 @@ async def serve(
         with suppress(OSError):
             await ops.cleanup()
         log.info("stopped")
+        gc.freeze()  # all memory goes at once; looking through it for garbage first would take a second
+
+
+async def _drain(rpc: "RpcServer", grace_s: float, hurry: asyncio.Event) -> None:
+    begin, waiting_for = time.monotonic(), rpc.calls.count
+    if waiting_for:
+        logs.announce(f"… Finishing {_calls(waiting_for)}, at most {grace_s:g} s")
+    cut_off = await rpc.drain(grace_s, hurry)
+    took_s = round(time.monotonic() - begin, 2)
+    log.info("drained", finished=waiting_for - cut_off, cut_off=cut_off, took_s=took_s)
+    if cut_off:
+        logs.announce(f"⚠ Cut off {_calls(cut_off)}")
+
+
+def _calls(count: int) -> str:
+    return f"{count} open call{'s' if count > 1 else ''}"
 
 
 class RpcServer:
@@ -107,7 +127,8 @@ class RpcServer:
                 ("grpc.keepalive_permit_without_calls", 1),
             ],
         )
-        self._names = [add_service(self.server, servicer) for servicer in servicers]
+        self.calls = OpenCalls()
+        self._names = [add_service(self.server, servicer, self.calls) for servicer in servicers]
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]  # lazily bound
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self.server)
         reflection.enable_server_reflection(
@@ -121,6 +142,27 @@ class RpcServer:
         status = health_pb2.HealthCheckResponse
         for name in ("", *self._names):
             await self._health.set(name, status.SERVING if serving else status.NOT_SERVING)
+
+    async def drain(self, grace_s: float, hurry: asyncio.Event) -> int:
+        """Takes no new calls and ends when the open ones have: after `grace_s`, or once `hurry` is set, they are cut off.
+
+        Only calls of our services count: somebody who watches our health has nothing to finish.
+
+        Returns:
+            How many were cut off.
+        """
+        stopping = asyncio.create_task(self.server.stop(grace_s + LAST_WORDS_S), name="drain")
+        ends = [asyncio.create_task(event.wait()) for event in (self.calls.none, hurry)]
+        await asyncio.wait({stopping, *ends}, timeout=grace_s, return_when=asyncio.FIRST_COMPLETED)
+        for end in ends:
+            end.cancel()
+        cut_off = self.calls.count
+        await self.server.stop(0 if cut_off else GOODBYE_S)
+        await stopping
+        with suppress(TimeoutError):  # those that were cut off still have their usage to write down
+            async with asyncio.timeout(LAST_WORDS_S):
+                await self.calls.none.wait()
+        return cut_off
 
     async def follow(self, ready: Readiness) -> None:
         """Health follows readiness. Polled, so that any thread may change readiness without a loop at hand."""

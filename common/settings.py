@@ -33,6 +33,8 @@ class ServiceSettings(BaseSettings):
     log_format: str = Field("auto", pattern="^(auto|json|text)$", validation_alias="LOG_FORMAT")
     otlp_endpoint: str = Field("", validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT")
     shutdown_grace_s: float = Field(20.0, ge=0, validation_alias="SHUTDOWN_GRACE_S")
+    # How long a stopping service says so before it takes no more: whoever routes to it needs that to send work elsewhere.
+    drain_notice_s: float = Field(1.5, ge=0, validation_alias="DRAIN_NOTICE_S")
     mesh_address: str = Field("127.0.0.1:15001", validation_alias="MESH_ADDRESS")
     state_dir: Path = Field(
         default_factory=lambda: Path(platformdirs.user_state_dir("voxmesh")),

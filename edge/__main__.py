@@ -13,14 +13,13 @@ from common.logs import announce
 from common.server import start_process
 from common.settings import load
 from edge.app import build_app
+from edge.drain import CUT_OFF_S, drain
 from edge.listeners import PortTaken
 from edge.mesh import MESH
 from edge.settings import EdgeSettings
 
 log = logs.get_logger()
 
-# Long enough for whoever routes to us to see that we are going.
-DRAIN_NOTICE_S = 1.5
 _POLL_S = 0.2
 _GC_THRESHOLDS = (50_000, 20, 50)
 
@@ -32,7 +31,7 @@ async def serve(settings: EdgeSettings) -> None:
         app,
         access_log=None,
         handler_cancellation=True,  # a client that hangs up stops the model
-        shutdown_timeout=settings.shutdown_grace_s,
+        shutdown_timeout=CUT_OFF_S,
     )
     try:
         await runner.setup()
@@ -52,8 +51,8 @@ async def serve(settings: EdgeSettings) -> None:
     await stop.wait()
     announcing.cancel()
     app[MESH].health.draining = True
-    await asyncio.sleep(min(DRAIN_NOTICE_S, settings.shutdown_grace_s))
-    await runner.cleanup()
+    await asyncio.sleep(min(settings.drain_notice_s, settings.shutdown_grace_s))
+    await drain(runner, settings.shutdown_grace_s)
     log.info("stopped")
 
 

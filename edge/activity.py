@@ -14,6 +14,7 @@ class Activity:
     """Counts requests in flight by kind and remembers whether the last ones were served."""
 
     def __init__(self) -> None:
+        self.closed = False  # no more requests are let in
         self._active: Counter[Kind] = Counter()
         self._served: deque[bool] = deque(maxlen=REMEMBERED)
 

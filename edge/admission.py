@@ -86,8 +86,10 @@ async def admit(
 
     Raises:
         Unauthenticated, LicenseExpired, PermissionDenied, AtCapacity, RateLimited: the licence refuses.
-        Unavailable, DeadlineExceeded: nobody can say.
+        Unavailable, DeadlineExceeded: nobody can say, or the edge is stopping.
     """
+    if activity.closed:
+        raise Unavailable("The server is stopping", retry_after_s=1)
     # A lease belongs to a request id, and clients may send the same one twice: ours is always another.
     unique_id = f"{request_id}.{uuid.uuid4().hex[:12]}"
     request = OpenRequest(key=key, kind=kind, request_id=unique_id, dialect=dialect, external_id=external_id)

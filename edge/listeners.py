@@ -30,7 +30,6 @@ class PortTaken(OSError):
 def add_listeners(app: web.Application) -> None:
     """Opens the ports that the settings name when the application starts, which may raise PortTaken."""
     stack = AsyncExitStack()
-    closing: list[asyncio.Task[None]] = []
 
     async def serve(app: web.Application) -> AsyncIterator[None]:
         mesh = app[MESH]
@@ -51,15 +50,19 @@ def add_listeners(app: web.Application) -> None:
                     wyoming_port(mesh, host, settings.wyoming_tts_port, "tts"),
                     settings.wyoming_tts_port,
                 )
+            # Beside the HTTP server, not after it: all open requests share one grace.
+            closing = asyncio.create_task(_close_on(mesh.closing, stack), name="close listeners")
             yield
-            await asyncio.gather(*closing)
-
-    async def begin_closing(_: web.Application) -> None:
-        # Beside the HTTP server, not after it: all open requests share one grace.
-        closing.append(asyncio.create_task(stack.aclose(), name="close listeners"))
+            mesh.closing.set()
+            mesh.over.set()
+            await closing
 
     app.cleanup_ctx.append(serve)
-    app.on_shutdown.append(begin_closing)
+
+
+async def _close_on(closing: asyncio.Event, stack: AsyncExitStack) -> None:
+    await closing.wait()
+    await stack.aclose()
 
 
 @asynccontextmanager
@@ -83,7 +86,7 @@ async def grpc_dialects(mesh: Mesh, address: str) -> AsyncIterator[int]:
     finally:
         following.cancel()
         await rpc.set_serving(False)
-        await rpc.server.stop(mesh.settings.shutdown_grace_s)
+        await rpc.drain(mesh.settings.shutdown_grace_s, mesh.over)
 
 
 async def _open(stack: AsyncExitStack, listener: AbstractAsyncContextManager[int], port: int) -> None:

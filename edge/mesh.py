@@ -1,9 +1,11 @@
 """What every handler needs: settings, clients of the services, the state of the mesh."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+from weakref import WeakSet
 
 from aiohttp import web
 
@@ -29,6 +31,12 @@ MAX_LIST_CHARS = 500_000
 REQUEST_ID: web.RequestKey[str] = web.RequestKey("request_id", str)
 
 
+class GoingAway(Protocol):
+    """A socket that can be ended from our side."""
+
+    def go_away(self) -> None: ...
+
+
 @dataclass(slots=True)
 class Mesh:
     """The edge's side of the mesh."""
@@ -45,6 +53,10 @@ class Mesh:
     known_keys: KnownKeys
     dictionaries: Dictionaries
     activity: Activity
+    requests: int = 0  # over HTTP, that are being answered now
+    sockets: WeakSet[GoingAway] = field(default_factory=WeakSet)  # open ones
+    closing: asyncio.Event = field(default_factory=asyncio.Event)  # listeners take no more
+    over: asyncio.Event = field(default_factory=asyncio.Event)  # what is still open is cut off
 
     def key_of(self, request: web.Request) -> str:
         """The caller's key; raises Unauthenticated."""

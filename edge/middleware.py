@@ -25,7 +25,12 @@ async def identify(request: web.Request, handler: Handler) -> web.StreamResponse
     asked = request.headers.get("x-request-id", "")
     request[REQUEST_ID] = asked if _ID.fullmatch(asked) else f"req_{uuid.uuid4().hex[:24]}"
     began = time.monotonic()
-    response = await _guarded(request, handler)
+    mesh = request.app[MESH]
+    mesh.requests += 1
+    try:
+        response = await _guarded(request, handler)
+    finally:
+        mesh.requests -= 1
     route = request.match_info.route.resource.canonical if request.match_info.route.resource else "none"
     labels = {"route": route, "method": request.method}
     metrics.edge_requests.add(1, {**labels, "status": response.status})

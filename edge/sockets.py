@@ -4,12 +4,12 @@ import asyncio
 from collections.abc import Awaitable
 from contextlib import suppress
 
-from aiohttp import WSMessage, hdrs, web
+from aiohttp import WSCloseCode, WSMessage, hdrs, web
 from aiohttp.http import WS_CLOSED_MESSAGE
 
 from common import logs
 from common.errors import Cancelled, Internal, VoxmeshError
-from edge.mesh import REQUEST_ID
+from edge.mesh import MESH, REQUEST_ID
 from edge.settings import EdgeSettings
 from edge.values import Json, dumps
 
@@ -17,6 +17,7 @@ log = logs.get_logger()
 
 CLOSE_TIMEOUT_S = 5.0
 MAX_REASON_BYTES = 120  # a closing frame holds 123
+_GOING_AWAY: web.ResponseKey[bool] = web.ResponseKey("going_away", bool)
 _CLOSING_FRAME = b"\x88\x80\0\0\0\0"  # as a client sends it: masked, without a code
 
 
@@ -36,7 +37,9 @@ async def open_socket(
     socket.headers["dg-request-id"] = request[REQUEST_ID]
     await socket.prepare(request)
     if request.transport is not None:
-        request.transport.set_protocol(_HalfOpen(request.protocol))
+        half_open = _HalfOpen(request.protocol, socket)
+        request.transport.set_protocol(half_open)
+        request.app[MESH].sockets.add(half_open)
     return socket
 
 
@@ -46,7 +49,8 @@ class _HalfOpen(asyncio.Protocol):
     Without this the transport closes both sides at the first sign of it, and the last words have nowhere to go.
     """
 
-    def __init__(self, inner: asyncio.Protocol) -> None:
+    def __init__(self, inner: asyncio.Protocol, socket: web.WebSocketResponse) -> None:
+        self._socket = socket
         # Straight to the one who does the work: these are called for every frame.
         self.data_received = inner.data_received  # type: ignore[method-assign]
         self.connection_lost = inner.connection_lost  # type: ignore[method-assign]
@@ -57,6 +61,11 @@ class _HalfOpen(asyncio.Protocol):
         """Takes it for a closing frame; True keeps our side open."""
         self.data_received(_CLOSING_FRAME)
         return True
+
+    def go_away(self) -> None:
+        """Ends the conversation as if the client had: it is told what was said so far."""
+        self._socket[_GOING_AWAY] = True
+        self.data_received(_CLOSING_FRAME)
 
 
 def require_upgrade(request: web.Request) -> None:
@@ -95,6 +104,8 @@ async def _send(sending: Awaitable[None], timeout_s: float) -> None:
 
 async def close_socket(socket: web.WebSocketResponse, code: int, reason: str) -> None:
     """Closes with a code and a reason that fits."""
+    if code == WSCloseCode.OK and socket.get(_GOING_AWAY):
+        code, reason = WSCloseCode.GOING_AWAY, "The server is stopping"
     short = reason.encode()[:MAX_REASON_BYTES].decode(errors="ignore").encode()
     with suppress(ConnectionError, RuntimeError):
         await socket.close(code=code, message=short)

@@ -68,8 +68,12 @@ async def wyoming_port(mesh: Mesh, host: str, port: int, domain: Domain) -> Asyn
         yield int(server.sockets[0].getsockname()[1])
     finally:
         server.close()
-        if open_now:
-            await asyncio.wait(open_now, timeout=mesh.settings.shutdown_grace_s)
+        over = asyncio.create_task(mesh.over.wait())
+        with suppress(TimeoutError):
+            async with asyncio.timeout(mesh.settings.shutdown_grace_s):
+                while open_now and not over.done():  # connections stay open between requests
+                    await asyncio.wait({over, *open_now}, return_when=asyncio.FIRST_COMPLETED)
+        over.cancel()
         for task in list(open_now):
             task.cancel()
         if open_now:

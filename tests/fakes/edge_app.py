@@ -29,6 +29,7 @@ class Edge:
     url: str = ""
     http: aiohttp.ClientSession = None  # type: ignore[assignment]
     mesh: Mesh = None  # type: ignore[assignment]
+    runner: web.AppRunner = None  # type: ignore[assignment]
     rpc: RpcServer = None  # type: ignore[assignment]
     rpc_port: int = 0
 
@@ -64,7 +65,7 @@ async def run_edge(beside: Edge | None = None, **settings: object) -> AsyncItera
     await site.start()
     assert site._server is not None
     port = site._server.sockets[0].getsockname()[1]  # type: ignore[attr-defined]
-    edge.url, edge.mesh = f"http://127.0.0.1:{port}", app[MESH]
+    edge.url, edge.mesh, edge.runner = f"http://127.0.0.1:{port}", app[MESH], runner
     try:
         async with aiohttp.ClientSession(edge.url) as edge.http:
             async with asyncio.timeout(10):

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -51,9 +52,9 @@ def script(name: str, code: str) -> Program:
 class Run:
     """A supervisor at work, and everything it said."""
 
-    def __init__(self, programs: list[Program], log_dir: Path) -> None:
+    def __init__(self, programs: list[Program], log_dir: Path, patience: Patience = QUICK) -> None:
         self.events: list[Event] = []
-        self.supervisor = Supervisor(programs, log_dir, self.events.append, QUICK)
+        self.supervisor = Supervisor(programs, log_dir, self.events.append, patience)
         self.stop, self.is_up = asyncio.Event(), asyncio.Event()
         self.task = asyncio.create_task(self.supervisor.run(self.stop, self.is_up))
 
@@ -111,6 +112,41 @@ async def test_a_process_deaf_to_sigterm_is_killed(tmp_path: Path) -> None:
         begin = time.monotonic()
     assert time.monotonic() - begin < 3
     assert not psutil.pid_exists(pid)
+
+
+# Ends on the second SIGTERM only, as a service does that still has open calls.
+HESITANT = """
+import signal, sys
+asked = []
+def on_term(*_):
+    asked.append(1)
+    if len(asked) == 2: sys.exit(0)
+    print("… Finishing 1 open call", flush=True)
+signal.signal(signal.SIGTERM, on_term)
+print("✓ up", flush=True)
+while True: signal.pause()
+"""
+
+
+async def test_the_grace_is_one_for_all_and_who_is_still_busy_is_told_to_hurry(tmp_path: Path) -> None:
+    async def at_once() -> str | None:
+        return None
+
+    names = {"a": 0, "b": 1, "c": 2}
+    programs = [
+        Program(name, (sys.executable, "-c", HESITANT), ready=at_once, stop_rank=rank, grace_s=8)
+        for name, rank in names.items()
+    ]
+    run = Run(programs, tmp_path, replace(QUICK, grace_s=0.6, least_grace_s=0.3))
+    await run.until(lambda: all("milestone" in run.kinds(name) for name in names))
+    begin = time.monotonic()
+    run.stop.set()
+    await run.task
+    took = {event.service: event.fields["took_s"] for event in run.events if event.kind == "stopped"}
+    assert took["a"] >= 0.6 and 0.3 <= took["b"] < 0.6 and 0.3 <= took["c"] < 0.6, took
+    assert time.monotonic() - begin < 4, "nobody was waited for until SIGKILL"
+    said = [event.fields["line"] for event in run.events if event.kind == "milestone"]
+    assert said.count("… Finishing 1 open call") == 3
 
 
 async def test_milestones_are_passed_on_and_all_output_is_logged(tmp_path: Path) -> None:
