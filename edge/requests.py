@@ -20,6 +20,8 @@ from common.pb.voxmesh.tts.v1 import Markup, Pronunciation, SynthesizeConfig
 from edge.finish.options import Finish
 from edge.values import Json
 
+MAX_SEED = 2**32 - 1  # as much as the wire holds
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListenOptions:
@@ -100,6 +102,7 @@ class SpeakOptions:
     encoding: Encoding = Encoding.PCM_S16LE
     sample_rate_hz: int = 0  # 0 is the voice's own
     bit_rate: int = 0
+    seed: int = 0  # 0 is another each time
     speed: float = 1.0
     pitch: float = 0.0
     volume_db: float = 0.0
@@ -122,6 +125,7 @@ class SpeakOptions:
             markup=Markup.SSML if self.ssml else Markup.PLAIN,
             max_buffer_delay_ms=self.max_buffer_delay_ms,
             bit_rate=self.bit_rate,
+            seed=self.seed,
             pronunciations=[
                 Pronunciation(word=word, pronunciation=said) for word, said in self.pronunciations
             ],

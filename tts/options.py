@@ -27,6 +27,7 @@ class Options:
     encoding: Encoding
     sample_rate_hz: int  # 0: the voice's
     bit_rate: int  # 0: the format's default
+    seed: int  # 0: another each time
     speed: float
     pitch: float  # semitones
     volume_db: float
@@ -66,6 +67,7 @@ def read_config(
         encoding=Encoding.PCM_S16LE if format_.encoding == Encoding.UNSPECIFIED else format_.encoding,
         sample_rate_hz=format_.sample_rate_hz,
         bit_rate=config.bit_rate,
+        seed=config.seed,
         speed=_within("speed", config.speed or speed, MIN_SPEED, MAX_SPEED),
         pitch=_within("pitch", config.pitch or pitch, -MAX_PITCH, MAX_PITCH),
         volume_db=_within("volume_db", config.volume_db, MIN_VOLUME_DB, MAX_VOLUME_DB),

@@ -66,6 +66,7 @@ class Speaker:
         )  # of the stream before encoding, whatever voices take part
         self.encoder = Encoder(options.encoding, options.sample_rate_hz, self._rate_hz, options.bit_rate)
         self._samples = 0  # spoken so far, at `_rate_hz`
+        self._clauses = 0  # that were given a seed
         self._model_s = 0.0  # waited for the engine
         self._words: deque[pb.WordTime] = deque()  # not yet about to be heard
         self.first_audio_s: float | None = None
@@ -93,6 +94,7 @@ class Speaker:
                 phonemes.spans if self._options.word_times else (),
                 speaker=manner.speaker,
                 speed=manner.speed / manner.ratio,
+                seed=self._next_seed(),
             )
             async with aclosing(self._speak(clause, manner, part.ready_at)) as responses:
                 async for response in responses:
@@ -115,6 +117,13 @@ class Speaker:
     def close(self) -> None:
         """Ends a stream whose rest nobody wants."""
         self.encoder.close()
+
+    def _next_seed(self) -> int | None:
+        """One for each clause: two that share their noise would share their melody."""
+        if not self._options.seed:
+            return None
+        self._clauses += 1
+        return self._options.seed + self._clauses - 1
 
     async def _speak(
         self, clause: Clause, manner: _Manner, ready_at: float

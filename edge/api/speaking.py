@@ -4,6 +4,7 @@ from edge.api.answers import PRONUNCIATION
 from edge.api.fields import TEXT, Field, decimal, flag, one_of, record, text, texts, unused, whole
 from edge.api.listening import LANGUAGE
 from edge.dialects import deepgram_speak, openai, smallest, smallest_speak, waves_catalogue
+from edge.requests import MAX_SEED
 from edge.values import Json
 
 _ID: Json = {"pattern": "^[a-zA-Z0-9_.-]{1,128}$"}
@@ -12,6 +13,12 @@ SAID = text("text", "What to say.", max_chars=100_000, minLength=1).needed()
 _SPEED = decimal("speed", "Rate of speech.", smallest.MIN_SPEED, smallest.MAX_SPEED, 1)
 _RATE = whole("sample_rate", "Hz of the audio.", smallest.MIN_RATE_HZ, smallest.MAX_RATE_HZ)
 _BIT_RATE = whole("bit_rate", "Bits per second of lossy formats.", 8_000, 512_000)
+_SEED = whole(
+    "seed",
+    "The same seed, voice and text sound the same; 0 leaves small differences to chance.",
+    0,
+    MAX_SEED,
+)
 _SSML = flag("ssml", "The text is SSML.")
 _PRONUNCIATIONS = Field(
     "pronunciations",
@@ -29,6 +36,7 @@ SMALLEST = (
     one_of("format", "Another name of output_format.", smallest.OUTPUT_FORMATS),
     _RATE,
     _BIT_RATE,
+    _SEED,
     _SPEED,
     decimal("pitch", "Semitones up or down.", -12, 12, 0),
     LANGUAGE,
@@ -56,6 +64,7 @@ DEEPGRAM = (
     one_of("container", "linear16 comes in a WAV unless this is none.", ("none", "wav", "ogg")),
     _RATE,
     _BIT_RATE,
+    _SEED,
     _SPEED,
     _SSML,
     _PRONUNCIATIONS,
@@ -89,6 +98,7 @@ SPEECH = (
     one_of("response_format", _OUTPUT, openai.SPEECH_FORMATS, "mp3"),
     decimal("speed", "Rate of speech; below 0.5 and above 2 count as those.", openai.MIN_SPEED, openai.MAX_SPEED, 1),
     one_of("stream_format", "Bytes, or events with base64.", ("audio", "sse"), "audio"),
+    _SEED,
     *unused("instructions"),
 )  # fmt: skip
 

@@ -8,7 +8,7 @@ from common.pb.voxmesh.tts.v1 import SynthesizeResponse
 from edge.dialects import deepgram
 from edge.dialects.smallest import MAX_RATE_HZ, MIN_RATE_HZ, pronunciations
 from edge.dialects.smallest_speak import MAX_TEXT_CHARS, text_of
-from edge.requests import SpeakOptions, SpeakRequest
+from edge.requests import MAX_SEED, SpeakOptions, SpeakRequest
 from edge.turns import (
     Answer,
     Begin,
@@ -129,6 +129,7 @@ def _options(fields: Fields, encoding: Encoding) -> SpeakOptions:
         encoding=encoding,
         sample_rate_hz=rate_hz or (_TELEPHONE_HZ if telephone else 24_000),
         bit_rate=integer(fields, "bit_rate", 0, 8_000, 512_000),
+        seed=integer(fields, "seed", 0, 0, MAX_SEED),
         speed=number(fields, "speed", 1.0, MIN_SPEED, MAX_SPEED),
         ssml=boolean(fields, "ssml", False),
         pronunciations=pronunciations(fields),

@@ -9,8 +9,20 @@ from common.pb.voxmesh.audio.v1 import Encoding
 from common.pb.voxmesh.tts.v1 import SynthesizeResponse, Voice
 from edge.dialects import captions, deepgram
 from edge.formats import language
-from edge.requests import ListenOptions, SpeakOptions, SpeakRequest, Transcript
-from edge.values import Fields, Json, boolean, choice, dumps, number, required, seconds, string, strings
+from edge.requests import MAX_SEED, ListenOptions, SpeakOptions, SpeakRequest, Transcript
+from edge.values import (
+    Fields,
+    Json,
+    boolean,
+    choice,
+    dumps,
+    integer,
+    number,
+    required,
+    seconds,
+    string,
+    strings,
+)
 from edge.words import by_speaker
 
 MAX_INPUT_CHARS = 1_000_000  # the edge's own limit is narrower and has the better message
@@ -116,6 +128,7 @@ def speech_request(fields: Fields) -> SpeakRequest:
         voice=voice,
         encoding=choice(fields, "response_format", "mp3", SPEECH_FORMATS),
         sample_rate_hz=_RATE_HZ,
+        seed=integer(fields, "seed", 0, 0, MAX_SEED),
         # Clients may ask for more than speech stays clear at; the nearest is better than nothing.
         speed=min(max(number(fields, "speed", 1.0, MIN_SPEED, MAX_SPEED), 0.5), 2.0),
     )

@@ -5,7 +5,7 @@ from common.pb.voxmesh.asr.v1 import Word
 from common.pb.voxmesh.audio.v1 import Encoding
 from edge.finish.options import finish_options
 from edge.formats import input_format, language
-from edge.requests import ListenOptions, SpeakOptions, Transcript
+from edge.requests import MAX_SEED, ListenOptions, SpeakOptions, Transcript
 from edge.values import Fields, Json, boolean, choice, integer, number, required, seconds, string, strings
 from edge.words import by_speaker
 
@@ -109,6 +109,7 @@ def speak_options(fields: Fields, *, default_format: str = "wav", default_rate_h
         encoding=choice(fields, name, default_format, OUTPUT_FORMATS),
         sample_rate_hz=integer(fields, "sample_rate", default_rate_hz, MIN_RATE_HZ, MAX_RATE_HZ),
         bit_rate=integer(fields, "bit_rate", 0, 8_000, 512_000),
+        seed=integer(fields, "seed", 0, 0, MAX_SEED),
         speed=number(fields, "speed", 1.0, MIN_SPEED, MAX_SPEED),
         pitch=number(fields, "pitch", 0.0, -12, 12),
         language=language(fields),

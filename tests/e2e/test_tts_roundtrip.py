@@ -41,7 +41,7 @@ def plain(text: str) -> str:
 async def speak(service: TtsService, text: str) -> tuple[np.ndarray, list[pb.WordTime]]:
     async def requests() -> AsyncIterator[pb.SynthesizeRequest]:
         format_ = AudioFormat(Encoding.PCM_S16LE, RATE_HZ)
-        yield pb.SynthesizeRequest(config=pb.SynthesizeConfig(format=format_, word_times=True))
+        yield pb.SynthesizeRequest(config=pb.SynthesizeConfig(format=format_, word_times=True, seed=1))
         yield pb.SynthesizeRequest(text=text)
 
     responses = [response async for response in service.synthesize(requests())]

@@ -117,6 +117,24 @@ async def test_unknown_voices_are_told_which_there_are_and_stock_voices_work(edg
         assert edge.tts.configs[-1].voice == ""
 
 
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/speak", {"text": "Hi.", "voice": VOICE, "seed": 7}),
+        ("/v1/speak?seed=7", {"text": "Hi."}),
+        ("/waves/v1/tts", {"text": "Hi.", "voice_id": VOICE, "seed": 7}),
+        ("/v1/audio/speech", {"model": "tts-1", "input": "Hi.", "voice": "alloy", "seed": 7}),
+    ],
+)
+async def test_a_seed_in_every_dialect(edge: Edge, path: str, body: dict[str, Any]) -> None:
+    async with edge.http.post(path, json=body, headers=KEY) as response:
+        assert response.status == 200, await response.text()
+    assert edge.tts.configs[-1].seed == 7
+    async with edge.http.post(path.replace("7", "-1"), json={**body, "seed": -1}, headers=KEY) as response:
+        assert response.status == 400
+        assert "seed" in await response.text()
+
+
 async def test_no_key(edge: Edge) -> None:
     async with edge.http.post("/v1/speak", json={"text": "hi"}) as response:
         assert response.status == 401

@@ -73,6 +73,14 @@ async def test_a_number_over_two_messages_is_one_number(serve_rpc: ServeRpc) -> 
     assert said(fake) == ["aɪ hæv twˈɛlv θˈɜːɾifˈɔːɹ kˈæts."]
 
 
+async def test_a_seed_is_one_for_each_clause(serve_rpc: ServeRpc) -> None:
+    client, fake = await start(serve_rpc)
+    for seed in (7, 7, 2**32 - 1, 0):
+        await speak(client, "Hello there.", FLUSH, "Hello there.", seed=seed)
+    seeds = [clause.seed for _, clause in fake.spoken]
+    assert seeds == [7, 8, 7, 8, 2**32 - 1, 2**32, None, None]
+
+
 async def test_flushes_are_answered_in_order(serve_rpc: ServeRpc) -> None:
     client, fake = await start(serve_rpc)
     heard = await speak(client, "Hello wor", FLUSH, "ld", FLUSH, FLUSH)
