@@ -64,7 +64,7 @@ async def build_app(settings: EdgeSettings) -> web.Application:
     add_jobs(app, settings)
     add_twilio(app, settings.twilio_path)
     add_pages(app)
-    add_docs(app)
+    add_docs(app, settings.twilio_path)
     return app
 
 

@@ -37,11 +37,11 @@ _KEYS: Json = {
 }
 
 
-def document() -> Json:
+def document(sockets: tuple[Socket, ...] = SOCKETS) -> Json:
     """The whole description."""
     channels: Json = {}
     operations: Json = {}
-    for socket in SOCKETS:
+    for socket in sockets:
         name = channel_name(socket.path)
         channels[name] = _channel(socket)
         operations[f"{name}.receive"] = _operation(name, socket, "receive", "in", socket.receives)

@@ -13,7 +13,7 @@ from edge import asyncapi, openapi
 from edge.api.fields import Field
 from edge.api.frames import Message
 from edge.api.rest import OPERATIONS, Body, Group, Operation
-from edge.api.sockets import CLOSE_CODES, SOCKETS, Socket
+from edge.api.sockets import CLOSE_CODES, SOCKETS, Socket, sockets_with
 from edge.pages import StaticFile
 from edge.values import Json, dumps
 
@@ -59,17 +59,18 @@ class Chapter:
         return re.sub(r"\W+", "-", self.name.lower())
 
 
-def add_docs(app: web.Application) -> None:
+def add_docs(app: web.Application, twilio_path: str) -> None:
     """Routes `GET /docs`, `/openapi.json` and `/asyncapi.json`, which need no key and never change while running."""
+    sockets = sockets_with(twilio_path)
     for path, body, kind in (
-        ("/docs", page(), "text/html"),
-        ("/openapi.json", dumps(openapi.document()), "application/json"),
-        ("/asyncapi.json", dumps(asyncapi.document()), "application/json"),
+        ("/docs", page(sockets), "text/html"),
+        ("/openapi.json", dumps(openapi.document(sockets)), "application/json"),
+        ("/asyncapi.json", dumps(asyncapi.document(sockets)), "application/json"),
     ):
         app.router.add_get(path, StaticFile(body.encode(), kind).answer)
 
 
-def page() -> str:
+def page(sockets: tuple[Socket, ...] = SOCKETS) -> str:
     """The page for people."""
     templates = Environment(
         loader=FileSystemLoader(TEMPLATES),
@@ -79,7 +80,7 @@ def page() -> str:
         lstrip_blocks=True,
     )
     templates.filters["code"] = _code
-    chapters = [Chapter(group.value, tuple(_entries(group))) for group in Group]
+    chapters = [Chapter(group.value, tuple(_entries(group, sockets))) for group in Group]
     return templates.get_template("page.html").render(
         chapters=chapters, about=openapi.ABOUT, codes=CLOSE_CODES.items()
     )
@@ -101,18 +102,18 @@ def _lines(curl: str) -> str:
     return _OPTION.sub(r" \\\n  \1", curl)
 
 
-def _entries(group: Group) -> list[Entry]:
+def _entries(group: Group, sockets: tuple[Socket, ...]) -> list[Entry]:
     operations: dict[Hashable, list[Operation]] = {}
     for one in OPERATIONS:
         if group in one.groups:
             operations.setdefault((one.method, one.summary, one.body, one.fields_key, one.open), []).append(
                 one
             )
-    sockets: dict[Hashable, list[Socket]] = {}
-    for socket in SOCKETS:
+    upgrades: dict[Hashable, list[Socket]] = {}
+    for socket in sockets:
         if group in socket.groups:
-            sockets.setdefault((socket.summary, id(socket.query), id(socket.sends)), []).append(socket)
-    return [*map(_operation, operations.values()), *map(_socket, sockets.values())]
+            upgrades.setdefault((socket.summary, id(socket.query), id(socket.sends)), []).append(socket)
+    return [*map(_operation, operations.values()), *map(_socket, upgrades.values())]
 
 
 def _operation(same: list[Operation]) -> Entry:

@@ -53,12 +53,12 @@ _SETS: dict[str, tuple[Field, ...]] = {
 _UPGRADE_ERRORS = (400, 401, 403, 426, 429, 500, 503, 504)
 
 
-def document() -> Json:
+def document(sockets: tuple[Socket, ...] = SOCKETS) -> Json:
     """The whole description."""
     paths: Json = {}
     for operation in OPERATIONS:
         paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation)
-    for socket in SOCKETS:
+    for socket in sockets:
         paths.setdefault(socket.path, {})["get"] = _upgrade(socket)
     for path, methods in paths.items():
         if names := [part[1:-1] for part in path.split("/") if part.startswith("{")]:

@@ -1,6 +1,6 @@
 """Every WebSocket: what it takes and what it answers."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from edge import waves_routes
 from edge.api import frames, listening, speaking
@@ -68,6 +68,7 @@ def _waves(prefix: str) -> list[Socket]:
     ]
 
 
+_TWILIO_PATH = EdgeSettings.model_fields["twilio_path"].default
 SOCKETS = (
     Socket(
         "/v1/listen",
@@ -97,7 +98,7 @@ SOCKETS = (
         frames.REALTIME_OUT,
     ),
     Socket(
-        EdgeSettings.model_fields["twilio_path"].default,
+        _TWILIO_PATH,
         (Group.TWILIO,),
         "A telephone call to text",
         listening.TWILIO,
@@ -108,3 +109,8 @@ SOCKETS = (
     *_waves("/waves/v1"),
     *_waves("/api/v1"),
 )
+
+
+def sockets_with(twilio_path: str) -> tuple[Socket, ...]:
+    """The same where telephone calls come to a path of the installation's own."""
+    return tuple(replace(one, path=twilio_path) if one.path == _TWILIO_PATH else one for one in SOCKETS)

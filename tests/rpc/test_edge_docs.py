@@ -36,6 +36,17 @@ async def test_the_descriptions_need_no_key(edge: Edge) -> None:
         assert "/v1/listen" in await answer.text()
 
 
+async def test_the_descriptions_say_where_telephone_calls_come_to() -> None:
+    async with run_edge(twilio_path="/calls/in") as edge:
+        for path in ("/openapi.json", "/asyncapi.json", "/docs"):
+            async with edge.http.get(path) as answer:
+                text = await answer.text()
+                assert "/calls/in" in text, path
+                assert '/twilio"' not in text and ">/twilio<" not in text, path
+        async with edge.http.get("/calls/in", headers=KEY) as answer:
+            assert answer.status == 426
+
+
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 async def test_every_example_works(edge: Edge, tmp_path: Path) -> None:
     pcm = speech([1, 2])
