@@ -8,6 +8,7 @@ import json
 import time
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
 from contextlib import aclosing, asynccontextmanager, suppress
+from functools import partial
 from typing import Any, NoReturn, Self
 
 import grpc
@@ -19,6 +20,7 @@ from grpclib.exceptions import GRPCError
 
 from common import errors, metrics
 from common.caller import Caller, caller
+from common.decode import decode
 from common.logs import get_logger
 
 log = get_logger()
@@ -55,7 +57,7 @@ def add_service(server: grpc.aio.Server, servicer: ServiceBase, calls: OpenCalls
         kind = rpc.cardinality.name.lower()  # e.g. stream_stream
         handlers[method] = getattr(grpc, f"{kind}_rpc_method_handler")(
             (_serve_stream if kind.endswith("_stream") else _serve_single)(call, route, calls),
-            request_deserializer=rpc.request_type.FromString,
+            request_deserializer=partial(decode, rpc.request_type),
             response_serializer=bytes,
         )
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
@@ -172,7 +174,7 @@ class AioStub(ServiceStub):
         self, route: str, request: Any, response_type: type[Any], *, timeout: float | None = None,
         deadline: object = None, metadata: Any = None,
     ) -> Any:  # fmt: skip
-        rpc = self._channel.unary_unary(route, bytes, response_type.FromString)
+        rpc = self._channel.unary_unary(route, bytes, partial(decode, response_type))
         try:
             return await rpc(request, timeout=timeout, metadata=metadata_pairs(metadata))
         except grpc.aio.AioRpcError as error:
@@ -182,7 +184,7 @@ class AioStub(ServiceStub):
         self, route: str, request: Any, response_type: type[Any], *, timeout: float | None = None,
         deadline: object = None, metadata: Any = None,
     ) -> AsyncIterator[Any]:  # fmt: skip
-        rpc = self._channel.unary_stream(route, bytes, response_type.FromString)
+        rpc = self._channel.unary_stream(route, bytes, partial(decode, response_type))
         call = rpc(request, timeout=timeout, metadata=metadata_pairs(metadata))
         async with aclosing(_responses(call)) as responses:
             async for response in responses:
@@ -192,7 +194,7 @@ class AioStub(ServiceStub):
         self, route: str, request_iterator: Any, request_type: type[Any],
         response_type: type[Any], *, timeout: float | None = None, deadline: object = None, metadata: Any = None,
     ) -> Any:  # fmt: skip
-        rpc = self._channel.stream_unary(route, bytes, response_type.FromString)
+        rpc = self._channel.stream_unary(route, bytes, partial(decode, response_type))
         call = rpc(None, timeout=timeout, metadata=metadata_pairs(metadata))
         async with _sending(call, request_iterator):
             try:
@@ -204,7 +206,7 @@ class AioStub(ServiceStub):
         self, route: str, request_iterator: Any, request_type: type[Any],
         response_type: type[Any], *, timeout: float | None = None, deadline: object = None, metadata: Any = None,
     ) -> AsyncIterator[Any]:  # fmt: skip
-        rpc = self._channel.stream_stream(route, bytes, response_type.FromString)
+        rpc = self._channel.stream_stream(route, bytes, partial(decode, response_type))
         call = rpc(None, timeout=timeout, metadata=metadata_pairs(metadata))
         async with _sending(call, request_iterator), aclosing(_responses(call)) as responses:
             async for response in responses:

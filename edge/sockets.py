@@ -1,8 +1,11 @@
 """WebSocket habits shared by all dialects."""
 
 import asyncio
-from collections.abc import Awaitable
+import types
+from collections.abc import Coroutine, Generator
 from contextlib import suppress
+from functools import partial
+from typing import Any
 
 from aiohttp import WSCloseCode, WSMessage, hdrs, web
 from aiohttp.http import WS_CLOSED_MESSAGE
@@ -92,14 +95,34 @@ async def send_bytes(socket: web.WebSocketResponse, data: bytes, timeout_s: floa
     await _send(socket.send_bytes(data), timeout_s)
 
 
-async def _send(sending: Awaitable[None], timeout_s: float) -> None:
+async def _send(sending: Coroutine[Any, Any, None], timeout_s: float) -> None:
     try:
+        try:
+            waits_for = sending.send(None)
+        except StopIteration:  # it left at once, as nearly all do: no clock was needed
+            return
         async with asyncio.timeout(timeout_s):
-            await sending
+            await _resumed(sending, waits_for)
     except (ConnectionError, RuntimeError):
         raise Cancelled("the client is gone") from None
     except TimeoutError:
         raise Cancelled("the client does not read") from None
+
+
+@types.coroutine
+def _resumed(begun: Coroutine[Any, Any, None], waits_for: Any) -> Generator[Any, Any, None]:
+    """The rest of a coroutine that waits for something already."""
+    while True:
+        try:
+            came = yield waits_for
+        except BaseException as error:
+            step = partial(begun.throw, error)
+        else:
+            step = partial(begun.send, came)
+        try:
+            waits_for = step()
+        except StopIteration:
+            return
 
 
 async def close_socket(socket: web.WebSocketResponse, code: int, reason: str) -> None:

@@ -114,9 +114,13 @@ def json_object(text: str | bytes) -> Json:
     return value
 
 
+# Made once: json.dumps would make one for every message that is not of its usual form.
+_compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
 def dumps(value: Any) -> str:
     """Compact JSON."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return _compact(value)
 
 
 def seconds(ms: int) -> float:

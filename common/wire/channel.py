@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import betterproto2
 
+from common.decode import decode
 from common.errors import Unavailable
 from common.telemetry import client_call
 from common.wire.connection import Connection
@@ -52,7 +53,7 @@ class Channel:
             try:
                 async with aclosing(stream.messages()) as messages:
                     async for message in messages:
-                        yield response_type.parse(message)
+                        yield decode(response_type, message)
             finally:
                 stream.cancel()
                 sender.cancel()
