@@ -119,6 +119,8 @@ class Keeper:
             size += len(news.audio)
             if size >= BATCH_BYTES:
                 await self._send(batch)
+                if self._now() < self._not_before:
+                    return  # nobody is there: the others have not been asked what is new
                 batch, size = [], 0
         if batch:
             await self._send(batch)

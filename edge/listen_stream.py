@@ -18,7 +18,15 @@ from edge.keys import accepted_protocol
 from edge.mesh import MESH, REQUEST_ID, Handler, Mesh
 from edge.relay import Relay
 from edge.requests import Action, Audio, End, Flush, HearsQuiet, ListenProtocol, Reconfigure, Reply, Resumes
-from edge.sockets import close_socket, first_error, open_socket, receive, require_upgrade, send_json
+from edge.sockets import (
+    close_socket,
+    first_error,
+    leave_socket,
+    open_socket,
+    receive,
+    require_upgrade,
+    send_json,
+)
 
 log = logs.get_logger()
 
@@ -82,7 +90,7 @@ class ListenConnection:
         self._kept_name = (
             name_of(mesh.key_of(request), protocol.public_id) if isinstance(protocol, Resumes) else ""
         )
-        self._request_id = request[REQUEST_ID]
+        self._request, self._request_id = request, request[REQUEST_ID]
         self._options = mesh.fit_listen(protocol.options)
         self._finisher = LiveFinisher(self._options.finish, self._options.language)
         self._decoder = self._open_decoder()
@@ -125,7 +133,7 @@ class ListenConnection:
             return
         self._admission.status = error.http
         if isinstance(error, Cancelled):  # the client is gone
-            await close_socket(socket, WSCloseCode.GOING_AWAY, "")
+            await leave_socket(self._request, socket)
             return
         log.info("stream_failed", request_id=self._request_id, code=error.code)
         with suppress(VoxmeshError):  # the client may be gone as well

@@ -16,7 +16,7 @@ from edge.listen import ListenDialect, Rendered, fields_of, listen_handler, read
 from edge.listen_stream import listen_stream_handler
 from edge.mesh import MESH
 from edge.requests import Transcript
-from edge.speak import break_off, event_stream, read_speak_fields, respond_audio, respond_events
+from edge.speak import break_off, event_stream, read_speak_fields, respond_audio, respond_events, tell
 from edge.values import Fields
 
 _PARTS = ("file",)
@@ -82,14 +82,10 @@ async def _events(
         while (result := await finals.get()) is not None:
             if not result.text.strip():
                 continue
-            if not response.prepared:
-                await response.prepare(request)
-            await response.write(openai.delta(result, first=first).encode())
+            await tell(request, response, openai.delta(result, first=first).encode())
             first = False
         transcript = await work
-        if not response.prepared:
-            await response.prepare(request)
-        await response.write(openai.done(transcript).encode())
+        await tell(request, response, openai.done(transcript).encode())
         await response.write_eof()
     except (VoxmeshError, ConnectionError) as error:
         if not response.prepared:

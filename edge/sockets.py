@@ -131,7 +131,18 @@ async def close_socket(socket: web.WebSocketResponse, code: int, reason: str) ->
         code, reason = WSCloseCode.GOING_AWAY, "The server is stopping"
     short = reason.encode()[:MAX_REASON_BYTES].decode(errors="ignore").encode()
     with suppress(ConnectionError, RuntimeError):
-        await socket.close(code=code, message=short)
+        # Without drain: a client that does not read would keep us waiting there for ever.
+        await socket.close(code=code, message=short, drain=False)
+
+
+async def leave_socket(request: web.Request, socket: web.WebSocketResponse) -> None:
+    """Ends with a client that is gone or does not read: it can still find a closing frame, but nobody waits for long.
+
+    A connection that is only closed keeps what was written until somebody reads it, which may be never.
+    """
+    await close_socket(socket, WSCloseCode.GOING_AWAY, "")
+    if request.transport is not None:
+        request.transport.abort()
 
 
 def first_error(group: BaseExceptionGroup[BaseException]) -> VoxmeshError:

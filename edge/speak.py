@@ -4,6 +4,7 @@ A WAV of one sentence leaves whole, so that its header tells the truth. A longer
 says "until the end" where the sizes would be.
 """
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 
@@ -92,9 +93,7 @@ async def _events(
         async with aclosing(counted(speech, admission)) as events:
             async for event in events:
                 for frame in frames(event):
-                    if not response.prepared:
-                        await response.prepare(request)
-                    await response.write(frame.encode())
+                    await tell(request, response, frame.encode())
         if not response.prepared:
             await response.prepare(request)
         await response.write_eof()
@@ -181,9 +180,7 @@ async def _streamed(
                     if event.started.format is not None:
                         response.headers["X-Sample-Rate"] = str(event.started.format.sample_rate_hz)
                 elif event.audio:
-                    if not response.prepared:
-                        await response.prepare(request)
-                    await response.write(event.audio)
+                    await tell(request, response, event.audio)
         if not response.prepared:
             await response.prepare(request)
         await response.write_eof()
@@ -192,6 +189,17 @@ async def _streamed(
             raise
         break_off(request, admission, error)
     return response
+
+
+async def tell(request: web.Request, response: web.StreamResponse, piece: bytes) -> None:
+    """Sends a piece of an answer, after its head; raises Cancelled when the client does not read."""
+    try:
+        async with asyncio.timeout(request.app[MESH].settings.slow_client_s):
+            if not response.prepared:
+                await response.prepare(request)
+            await response.write(piece)
+    except TimeoutError:
+        raise Cancelled("the client does not read") from None
 
 
 def break_off(request: web.Request, admission: Admission, error: Exception) -> None:

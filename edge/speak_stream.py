@@ -16,6 +16,7 @@ from edge.mesh import MESH, REQUEST_ID, Handler, Mesh
 from edge.sockets import (
     close_socket,
     first_error,
+    leave_socket,
     open_socket,
     receive,
     require_upgrade,
@@ -106,8 +107,12 @@ class SpeakConnection:
             error = first_error(caught)
         except VoxmeshError as caught:
             error = caught
-        if error is None or isinstance(error, Cancelled):
+        if error is None:
             await close_socket(self._socket, WSCloseCode.OK, "")
+            return
+        if isinstance(error, Cancelled):
+            self._admission.status = error.http
+            await leave_socket(self._request, self._socket)
             return
         self._admission.status = error.http
         log.info("stream_failed", request_id=self._request_id, code=error.code)

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import aiohttp
 from aiohttp import web
@@ -32,6 +33,7 @@ class Edge:
     runner: web.AppRunner = None  # type: ignore[assignment]
     rpc: RpcServer = None  # type: ignore[assignment]
     rpc_port: int = 0
+    listening: Any = None  # the socket of the HTTP port
 
     async def kill_services(self) -> None:
         """All services at once, as kill -9 would."""
@@ -65,6 +67,7 @@ async def run_edge(beside: Edge | None = None, **settings: object) -> AsyncItera
     await site.start()
     assert site._server is not None
     port = site._server.sockets[0].getsockname()[1]  # type: ignore[attr-defined]
+    edge.listening = site._server.sockets[0]  # type: ignore[attr-defined]
     edge.url, edge.mesh, edge.runner = f"http://127.0.0.1:{port}", app[MESH], runner
     try:
         async with aiohttp.ClientSession(edge.url) as edge.http:
