@@ -13,10 +13,11 @@ from typing import Any
 
 from asr.checkpoints import Checkpoints
 from asr.diarize.worker import VoiceWorker, load_encoder
-from asr.loading import load_checkpoint, make_checkpoints, pick_device, warm_up
+from asr.loading import load_checkpoint, pick_device, warm_up
 from asr.model import Priority, Recogniser
 from asr.service import AsrService
 from asr.settings import AsrSettings
+from asr.swap import Swap
 from asr.voice.worker import VadWorker
 from common import metrics
 from common.clients import SessionClient, open_channel
@@ -33,18 +34,12 @@ WATCH_S = 0.5
 EXIT_NO_MODEL = 3
 
 
-async def load_all(
-    settings: AsrSettings, checkpoints: Checkpoints, voices: VoiceWorker, ready: Readiness
-) -> None:
-    """Loads every checkpoint, then lets requests in."""
+async def load_all(settings: AsrSettings, swap: Swap, voices: VoiceWorker, ready: Readiness) -> None:
+    """Loads every checkpoint, lets requests in, then loads others when asked to."""
     ready.set("engine", False, "the models are loading")
-    recognisers: list[Recogniser] = []
+    swap.follow_signals()
     try:
-        device = await asyncio.to_thread(pick_device, settings)
-        for spec in settings.checkpoints:
-            recogniser = await asyncio.to_thread(load_checkpoint, spec, settings, device)
-            await warm_up(recogniser)
-            recognisers.append(recogniser)
+        await swap.load()
         if settings.diarize:
             await voices.open()
             announce("✓ Speaker labels ready")
@@ -52,9 +47,9 @@ async def load_all(
         # Nothing of a caller's is in these messages: they are about the operator's MODEL_URL.
         print(f"✗ asr cannot start: {error}", file=sys.stderr, flush=True)
         raise SystemExit(EXIT_NO_MODEL) from error
-    checkpoints.replace(make_checkpoints(recognisers, settings))
     ready.set("engine", True)
     announce(f"✓ Server ready on port {settings.port}")
+    await swap.run()
 
 
 async def watch(checkpoints: Checkpoints, ready: Readiness) -> None:
@@ -84,11 +79,18 @@ async def main() -> None:
     def details() -> Mapping[str, Any]:
         return {"models": [entry.recogniser.name for entry in checkpoints]}
 
+    async def load_one(spec: str) -> Recogniser:
+        device = await asyncio.to_thread(pick_device, settings)
+        recogniser = await asyncio.to_thread(load_checkpoint, spec, settings, device)
+        await warm_up(recogniser)
+        return recogniser
+
+    swap = Swap(settings, checkpoints, load_one)
+
     async def stop() -> None:
         await meter.close()
         await channel.close(None)
-        for entry in checkpoints:
-            await asyncio.to_thread(entry.recogniser.close)
+        await swap.close()
         vad.close()
         await asyncio.to_thread(voices.close)
 
@@ -96,7 +98,7 @@ async def main() -> None:
         AsrService(checkpoints, vad, settings, voices, meter),
         settings=settings,
         ready=ready,
-        background=[load_all(settings, checkpoints, voices, ready), watch(checkpoints, ready)],
+        background=[load_all(settings, swap, voices, ready), watch(checkpoints, ready)],
         on_stop=stop,
         health_details=details,
     )

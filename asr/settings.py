@@ -1,5 +1,6 @@
 """Settings of the recogniser service."""
 
+from pathlib import Path
 from typing import ClassVar
 
 from pydantic import Field, field_validator
@@ -18,6 +19,8 @@ class AsrSettings(ServiceSettings):
     port: int = Field(2233, ge=0, le=65535, validation_alias="PORT")
     # Comma list of names in the catalogue, or pypi:, https:, hf:, file: with an optional #sha256=.
     model_url: str = Field("whisper-base", validation_alias="MODEL_URL")
+    # A file that holds the comma list instead; SIGHUP reads it again and loads what it names.
+    model_file: Path | None = Field(None, validation_alias="ASR_MODEL_FILE")
     gpu_device_id: int = Field(0, ge=0, validation_alias="GPU_DEVICE_ID")
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda)$", validation_alias="ASR_DEVICE")
     threads: int = Field(0, ge=0, le=256, validation_alias="ASR_THREADS")  # 0: every core of the process
@@ -48,12 +51,21 @@ class AsrSettings(ServiceSettings):
     @field_validator("model_url")
     @classmethod
     def _some_checkpoints(cls, value: str) -> str:
-        count = len([part for part in value.split(",") if part.strip()])
-        if not 1 <= count <= MAX_CHECKPOINTS:
-            raise ValueError(f"name 1 to {MAX_CHECKPOINTS} checkpoints, separated by commas")
+        _entries(value)
         return value
 
-    @property
-    def checkpoints(self) -> list[str]:
-        """The entries of MODEL_URL."""
-        return [part.strip() for part in self.model_url.split(",") if part.strip()]
+    def current_checkpoints(self) -> list[str]:
+        """The entries of MODEL_URL, or of ASR_MODEL_FILE as it is now.
+
+        Raises:
+            ValueError: the file names none, or too many.
+            OSError: it cannot be read.
+        """
+        return _entries(self.model_file.read_text("utf-8") if self.model_file else self.model_url)
+
+
+def _entries(text: str) -> list[str]:
+    entries = [part.strip() for part in text.split(",") if part.strip()]
+    if not 1 <= len(entries) <= MAX_CHECKPOINTS:
+        raise ValueError(f"name 1 to {MAX_CHECKPOINTS} checkpoints, separated by commas")
+    return entries

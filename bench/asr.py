@@ -66,7 +66,7 @@ def _compare(args: argparse.Namespace) -> dict[str, Any]:
     from bench.peers import faster_whisper, openai_whisper
     from bench.text import error_rate, normalise
 
-    folder = _fetch(args.model)
+    folder = fetch(args.model)
     data = args.data or EVALDATA
     clips = load_clips(data, args.languages.split(","), 3.0, 12.0, args.clips)
     recogniser = _load(folder, args)
@@ -112,6 +112,8 @@ def _compare(args: argparse.Namespace) -> dict[str, Any]:
         "wer": wers["voxmesh"],
         "peak_rss_mb": round(peak_mb),
     }
+    if len({clip.language for clip in clips}) > 1:
+        result["wer_by_language"] = _by_language(clips, texts)
     if "faster-whisper" in texts:
         result["short_speedup_vs_faster_whisper"] = min(times["faster-whisper"]) / min(times["voxmesh"])
         result["wer_faster_whisper"] = wers["faster-whisper"]
@@ -141,6 +143,23 @@ def _turn(
     return {name: (seconds[name], texts[name]) for name in engines}
 
 
+def _by_language(clips: "Sequence[Clip]", texts: dict[str, list[str]]) -> dict[str, dict[str, float]]:
+    """Error rate of each engine in each language; of characters where words are not spaced."""
+    from bench.text import error_rate, normalise
+
+    print(f"\n{'language':<10}{'clips':>6}" + "".join(f"{name:>16}" for name in texts))
+    result: dict[str, dict[str, float]] = {}
+    for language in sorted({clip.language for clip in clips}):
+        of = [index for index, clip in enumerate(clips) if clip.language == language]
+        references = [normalise(clips[index].text, language) for index in of]
+        result[language] = {
+            name: round(error_rate(references, [normalise(heard[index], language) for index in of]), 4)
+            for name, heard in texts.items()
+        }
+        print(f"{language:<10}{len(of):>6}" + "".join(f"{rate:>16.4f}" for rate in result[language].values()))
+    return result
+
+
 def _long(longs: "dict[str, Long]", long: "Clip", runs: int) -> dict[str, Any]:
     from bench.text import error_rate, normalise
 
@@ -163,7 +182,8 @@ def _long(longs: "dict[str, Long]", long: "Clip", runs: int) -> dict[str, Any]:
     return result
 
 
-def _fetch(model: str) -> Path:
+def fetch(model: str) -> Path:
+    """The directory of a model of the catalogue, or of a source; a directory is itself."""
     if Path(model).is_dir():
         return Path(model)
     from common.settings import ServiceSettings

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import numpy.typing as npt
 from common.codec.resample import Resampler
 from tts.engine import TtsEngine
 from tts.model import Clause
-from tts.text.phonemes import PhonemeEncoder
+from tts.text.phonemes import PhonemeEncoder, Phonemes
 from tts.text.reader import Reader
 
 Pcm = npt.NDArray[np.float32]
@@ -52,12 +52,16 @@ class OurVoice:
         self._reader = Reader(self.info.language)
         self._encoder = PhonemeEncoder(self.info)
 
+    def phonemes(self, text: str) -> Sequence[Phonemes]:
+        """The clauses of a text."""
+        return self._encoder.encode(self._reader.read(text))
+
     async def speak(self, text: str) -> Spoken:
         """Times count from the text: words, phonemes and sound."""
         began = time.perf_counter()
         parts: list[Pcm] = []
         first_s = late_s = heard_s = 0.0
-        for phonemes in self._encoder.encode(self._reader.read(text)):
+        for phonemes in self.phonemes(text):
             async for chunk in self.engine.speak(self.info.name, Clause(phonemes.ids, phonemes.spans)):
                 now = time.perf_counter() - began
                 first_s = first_s or now
