@@ -7,7 +7,7 @@ which costs as much as the help is worth.
 
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TypeVar
 
 import torch
@@ -30,7 +30,7 @@ class Lanes:
 
     def run(self, jobs: Sequence[Callable[[], T]]) -> list[T]:
         """The results of all jobs, in their order. Raises what a job raises, after all have ended."""
-        if self._pool is None or len(jobs) == 1:
+        if self._pool is None or len(jobs) < 2:
             return [job() for job in jobs]
         waiting = iter(enumerate(jobs))
         lock = threading.Lock()
@@ -53,7 +53,3 @@ class Lanes:
         for other in begun:
             other.result()
         return [results[number] for number in range(len(jobs))]
-
-    def ahead(self, job: Callable[[], T]) -> "Future[T] | None":
-        """Starts a job beside what the caller goes on to do; None where there is only one lane."""
-        return None if self._pool is None else self._pool.submit(job)

@@ -4,8 +4,7 @@ Both are local: a window with enough context on both sides gives exactly what th
 only the first latents, and windows need not wait for one another.
 """
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -23,6 +22,7 @@ from tts.models.lanes import Lanes
 FRAME_GRID = 12  # windows of the decoder are multiples of it: a shape met for the first time costs extra
 CPU_WINDOW, GPU_WINDOW = 120, 288  # most frames decoded at a time
 LANE_FRAMES = 36  # fewest frames worth a core of their own: each window recomputes its context
+LANE_FLOW = 96  # the same for the flow, whose context is longer
 FLOW_GRID = 32
 FIRST_FLOW, LATER_FLOW = 64, 320  # latents made at a time, beside what is recomputed on both sides
 
@@ -38,7 +38,6 @@ class VitsSpeech:
     latents: Tensor  # [frames, channels], valid up to `ready`
     ready: int = 0
     done: int = 0
-    ahead: "Future[int] | None" = None  # makes the next latents meanwhile, up to the frame it returns
     frames: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -64,7 +63,12 @@ class Stretches:
             for window in self._windows(speech, count, len(speeches))
         ]
         latest = {id(speech): (speech, window.stop) for speech, window in windows}
-        self.lanes.run([partial(self._flow_until, *pair) for pair in latest.values()])
+        flows = [
+            flow for speech, stop in latest.values() for flow in self._flows(speech, stop, len(speeches))
+        ]
+        self.lanes.run([partial(self._flow, *flow) for flow in flows])
+        for speech, _, end in flows:
+            speech.ready = end
         groups: dict[tuple[int, int], list[int]] = {}
         for i, (_, window) in enumerate(windows):
             key = (window.count, window.stop - window.start)
@@ -118,26 +122,21 @@ class Stretches:
             for row, (_, window) in zip(sound, work, strict=True)
         ]
 
-    def _flow_until(self, speech: VitsSpeech, frame: int) -> None:
-        """Makes latents ready up to `frame`, and starts on those behind while they are not needed yet."""
-        while True:
-            if speech.ahead is not None and (speech.ready < frame or speech.ahead.done()):
-                speech.ready, speech.ahead = speech.ahead.result(), None
-            if speech.ready >= frame:
-                return self._flow_ahead(speech, speech.ready)
-            begin = speech.ready
-            end = min(speech.frames, begin + _flow_step(speech, begin))
-            self._flow_ahead(speech, end)
-            speech.ready = self._flow(speech, begin, end)
-
-    def _flow_ahead(self, speech: VitsSpeech, begin: int) -> None:
-        if speech.ahead is None and begin < speech.frames:
-            end = min(speech.frames, begin + _flow_step(speech, begin))
-            speech.ahead = self.lanes.ahead(partial(self._flow, speech, begin, end))
+    def _flows(self, speech: VitsSpeech, frame: int, speeches: int) -> Iterator[tuple[VitsSpeech, int, int]]:
+        """Stretches that make latents ready up to `frame`: few frames for the first sound, then many."""
+        if speech.ready >= frame:
+            return
+        short = speech.ready == 0 and speech.frames > 2 * FIRST_FLOW
+        step = FIRST_FLOW if short else LATER_FLOW
+        end = min(speech.frames, max(frame, speech.ready + step))
+        lanes = max(1, min(self.lanes.count // speeches, (end - speech.ready) // LANE_FLOW))
+        part = -(-(end - speech.ready) // max(lanes, -(-(end - speech.ready) // LATER_FLOW)))
+        for begin in range(speech.ready, end, part):
+            yield speech, begin, min(end, begin + part)
 
     @torch.inference_mode()
-    def _flow(self, speech: VitsSpeech, begin: int, end: int) -> int:
-        """Makes latents from frame `begin` to `end`, which it returns. Needs none of those before."""
+    def _flow(self, speech: VitsSpeech, begin: int, end: int) -> None:
+        """Makes latents from frame `begin` to `end`. Needs none of those before."""
         reach, length = self.flow.reach, speech.frames
         speaker = None if speech.speaker is None else speech.speaker.unsqueeze(0)
         context = (reach if begin else 0) + (reach if end < length else 0)
@@ -149,7 +148,6 @@ class Stretches:
             mask = (torch.arange(width, device=z.device) < length).reshape(1, width, 1)
         z = self.flow(z.unsqueeze(0), speaker, mask)[0]
         speech.latents[begin:end] = z[begin - first : end - first]
-        return end
 
     def warm_ups(self) -> list[Callable[[], object]]:
         """One job for each shape of window on a CPU."""
@@ -177,11 +175,6 @@ class _Window:
     count: int
     skip: int
     frames: int
-
-
-def _flow_step(speech: VitsSpeech, begin: int) -> int:
-    """Latents to make at a time: few at first, for the first sound, then many."""
-    return LATER_FLOW if begin or speech.frames <= 2 * FIRST_FLOW else FIRST_FLOW
 
 
 def grid(size: int, step: int) -> int:
