@@ -1,7 +1,7 @@
-// Transcribes a WAV file and speaks a sentence over gRPC, from the .proto files alone.
+// Transcribes a recording and speaks a sentence over gRPC, from the .proto files alone.
 //
-//     npm install @grpc/grpc-js @grpc/proto-loader
-//     node examples/grpc_client.mjs clip.wav
+//     npm install --no-save @grpc/grpc-js @grpc/proto-loader
+//     node examples/grpc_client.mjs tests/data/clips/fox.flac
 //
 // Reads VOXMESH_KEY and VOXMESH_GRPC (default 127.0.0.1:7200).
 import { readFileSync, writeFileSync } from "node:fs";

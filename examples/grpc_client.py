@@ -1,9 +1,9 @@
-"""Transcribes a WAV file and speaks a sentence over gRPC, from the .proto files alone.
+"""Transcribes a recording and speaks a sentence over gRPC, from the .proto files alone.
 
-    pip install grpcio grpcio-tools
+    pip install grpcio grpcio-tools && mkdir -p build/stubs
     python -m grpc_tools.protoc -I proto --python_out=build/stubs --grpc_python_out=build/stubs \\
         proto/voxmesh/audio/v1/audio.proto proto/voxmesh/asr/v1/asr.proto proto/voxmesh/tts/v1/tts.proto
-    PYTHONPATH=build/stubs python examples/grpc_client.py clip.wav
+    PYTHONPATH=build/stubs python examples/grpc_client.py tests/data/clips/fox.flac
 
 Reads VOXMESH_KEY and VOXMESH_GRPC (default 127.0.0.1:7200).
 """
