@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import edge_load as load
+from bench.edge_standin import finals
 from bench.worker import ROOT
 
 HOST = "127.0.0.1"
@@ -42,6 +43,9 @@ def run(argv: Sequence[str]) -> int:
     parser.add_argument("--event-every", type=int, default=5, help="chunks between two events of a stream")
     parser.add_argument("--final-every", type=int, default=20, help="chunks between two finals of a stream")
     parser.add_argument("--delay-ms", type=float, default=0.0, help="the stand-in's own, not counted")
+    parser.add_argument(
+        "--in-step", action="store_true", help="all streams get their events at once: the worst case"
+    )
     options = parser.parse_args(argv)
     try:
         report = uvloop.run(_measure(options))
@@ -74,20 +78,23 @@ async def _measure(options: argparse.Namespace) -> dict[str, object]:
     if not heard.latencies or not samples:
         raise RuntimeError("too short: nothing was measured")
     added = sorted(latency * 1000 - options.delay_ms for latency in heard.latencies)
+    late = sorted(lag * 1000 for lag in heard.late)
     quarter = max(len(samples) // 4, 1)
     growth = statistics.median(samples[-quarter:]) - statistics.median(samples[:quarter])
-    finals = len(sockets) * (int(options.seconds * 1000 / load.CHUNK_MS) // options.final_every)
+    chunks = int(options.seconds * 1000 / load.CHUNK_MS)
+    due = finals(len(sockets), chunks, options.final_every, in_step=options.in_step)
     return {
         "sockets": len(sockets),
         "seconds": options.seconds,
         "chunks": heard.sent,
         "events": len(added),
-        "finals_missing": finals - heard.finals,
+        "finals_missing": due - heard.finals,
         "sockets_broken": len(heard.broken),
         "added_latency_ms_p50": _percentile(added, 0.50),
         "added_latency_ms_p99": _percentile(added, 0.99),
         "added_latency_ms_max": _percentile(added, 1.0),
-        "load_late_ms_max": round(heard.late * 1000, 1),
+        "load_late_ms_p99": _percentile(late, 0.99),
+        "load_late_ms_max": _percentile(late, 1.0),
         "rss_mb": round(samples[-1] / MIB, 1),
         "rss_growth_mb": round(growth / MIB, 1),
         "cores": {name: round(spent / options.seconds, 2) for name, spent in used.items()},
@@ -122,7 +129,9 @@ async def _memory(process: psutil.Process) -> list[int]:
 
 @contextmanager
 def _standin(options: argparse.Namespace) -> Iterator[tuple[psutil.Process, str]]:
-    script = [str(options.event_every), str(options.final_every), str(options.delay_ms)]
+    script = [
+        str(one) for one in (options.event_every, options.final_every, options.delay_ms, options.in_step)
+    ]
     with _process([sys.executable, "-m", "bench.edge_standin", *script], {}) as process:
         assert process.stdout is not None
         line = process.stdout.readline()

@@ -39,7 +39,9 @@ class Heard:
     latencies: list[float] = field(default_factory=list)
     finals: int = 0
     sent: int = 0
-    late: float = 0.0  # the worst that this process was behind its own plan, s
+    late: list[float] = field(
+        default_factory=list
+    )  # by how much this process was behind its own plan, tick by tick
     broken: list[str] = field(default_factory=list)
 
 
@@ -144,7 +146,7 @@ async def stream(sockets: Sequence[Socket], heard: Heard, seconds: float, counte
         now = time.perf_counter() - begin
         ready = min(int(now / period * count) + 1, total)
         if due < ready:
-            heard.late = max(heard.late, now - due * period / count)
+            heard.late.append(now - due * period / count)
         for number in range(due, ready):
             sockets[number % count].send_chunk()
         due = ready

@@ -1,6 +1,7 @@
 """Stands in for everything behind the edge: a recogniser that follows a script, and a session service that says yes.
 
-Run as `python -m bench.edge_standin EVENT_EVERY FINAL_EVERY DELAY_MS`; prints its port and serves until it is ended.
+Run as `python -m bench.edge_standin EVENT_EVERY FINAL_EVERY DELAY_MS IN_STEP`; prints its port and serves until it is
+ended.
 It must not be what a benchmark of the edge measures, so it speaks HTTP/2 itself and never looks into the audio.
 """
 
@@ -67,30 +68,46 @@ _ANSWERS: dict[str, Callable[[], Any]] = {
 
 
 class Script:
-    """Every `event_every`-th chunk gets an interim, every `final_every`-th a final; its text begins with the chunk's number."""
+    """Every `event_every`-th chunk gets an interim, every `final_every`-th a final; its text begins with the chunk's number.
 
-    def __init__(self, event_every: int, final_every: int) -> None:
-        self._event_every, self._final_every = event_every, final_every
+    Streams begin at different places of the script, as people do not pause at the same moment, unless they are `in_step`.
+    """
 
-    @lru_cache  # noqa: B019  (one script a process, and all streams say the same)
-    def event(self, chunk: int) -> bytes:
+    def __init__(self, event_every: int, final_every: int, *, in_step: bool) -> None:
+        self._event_every, self._final_every, self._in_step = event_every, final_every, in_step
+        self._streams = 0
+
+    def place(self) -> int:
+        """Where the next stream begins."""
+        self._streams += not self._in_step
+        return self._streams % self._final_every
+
+    @lru_cache(maxsize=1 << 16)  # noqa: B019  (one script a process; streams at the same place say the same)
+    def event(self, chunk: int, place: int) -> bytes:
         """What is said after a chunk; nothing for most."""
-        final = chunk % self._final_every == 0
-        if not final and chunk % self._event_every:
+        at = chunk + place
+        final = at % self._final_every == 0
+        if not final and at % self._event_every:
             return b""
         text = f"{chunk} words that a recogniser might have heard by now"
-        begun = (chunk - 1) // self._final_every * self._final_every
+        begun = max((at - 1) // self._final_every * self._final_every - place, 0)
         result = Result(
             text=text, start_ms=begun * CHUNK_MS, end_ms=chunk * CHUNK_MS, is_final=final, language="en"
         )
         return bytes(RecognizeResponse(result=result))
 
 
+def finals(streams: int, chunks: int, final_every: int, *, in_step: bool) -> int:
+    """How many finals the script has for so many streams of so many chunks."""
+    places = [0 if in_step else number % final_every for number in range(1, streams + 1)]
+    return sum((chunks + place) // final_every - place // final_every for place in places)
+
+
 class Listener:
     """One call of Recognize: messages in, messages out."""
 
     def __init__(self, script: Script) -> None:
-        self._script, self._begun = script, False
+        self._script, self._place, self._begun = script, script.place(), False
         self._heard = self._chunks = 0
 
     def hear(self, message: bytes) -> Iterator[bytes]:
@@ -102,7 +119,7 @@ class Listener:
         self._heard += len(message) - _head_bytes(message)
         while self._chunks < self._heard // CHUNK_BYTES:  # the edge joins chunks when it is behind
             self._chunks += 1
-            if event := self._script.event(self._chunks):
+            if event := self._script.event(self._chunks, self._place):
                 yield event
 
     def summary(self) -> bytes:
@@ -247,4 +264,5 @@ async def serve(script: Script, delay_s: float) -> None:
 
 
 if __name__ == "__main__":
-    uvloop.run(serve(Script(int(sys.argv[1]), int(sys.argv[2])), float(sys.argv[3]) / 1000))
+    script = Script(int(sys.argv[1]), int(sys.argv[2]), in_step=sys.argv[4] == "True")
+    uvloop.run(serve(script, float(sys.argv[3]) / 1000))
