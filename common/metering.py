@@ -2,13 +2,13 @@
 
 The licence service lets such a call in with a lease (see `common.caller`). The worker that serves it keeps the lease
 alive, and reports the usage before the last message leaves. Calls of the edge carry no key id and pass unmetered, for
-the edge accounts for its own.
+the edge accounts for its own, by the same deliveries.
 """
 
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Protocol
 
@@ -31,7 +31,7 @@ FIRST_RENEWAL_S = 3.0
 CALL_TIMEOUT_S = 5.0
 # How long the end of an answer waits for the ledger; the usage is delivered later anyway.
 SETTLE_S = 5.0
-MAX_PAUSE_S = 5.0
+FIRST_PAUSE_S, MAX_PAUSE_S = 0.1, 5.0
 MAX_WAITING = 10_000
 FLUSH_S = 5.0
 STREAMING = "streaming"
@@ -47,6 +47,59 @@ class Sessions(Protocol):
     def renew(self, message: RenewRequest, *, timeout: float) -> Awaitable[RenewResponse]: ...
 
     def close(self, message: CloseRequest, *, timeout: float) -> Awaitable[Any]: ...
+
+
+class Deliveries:
+    """Usage on its way to the session service, which may be away: it is asked again until the ledger has it."""
+
+    def __init__(self, sessions: Sessions) -> None:
+        self._sessions = sessions
+        self._waiting: set[asyncio.Task[None]] = set()
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    async def deliver(self, request: CloseRequest, *, first: Coroutine[Any, Any, None] | None = None) -> None:
+        """Returns when the ledger has it, or after a while; then it is delivered in the background.
+
+        Args:
+            request: names the session, its lease and what it used.
+            first: what must have ended before.
+        """
+        if len(self._waiting) >= MAX_WAITING:
+            if first is not None:
+                first.close()
+            log.error("usage_lost", events=1)
+            return
+        # A task of its own: a caller that hangs up must not keep its usage out of the ledger or its lease taken.
+        task = asyncio.create_task(self._deliver(request, first), name="usage")
+        self._waiting.add(task)
+        task.add_done_callback(self._waiting.discard)
+        await asyncio.wait({task}, timeout=SETTLE_S)
+
+    async def close(self) -> None:
+        """Waits for what is on its way, a while."""
+        if self._waiting:
+            _, lost = await asyncio.wait(self._waiting, timeout=FLUSH_S)
+            if lost:
+                log.error("usage_lost", events=len(lost))
+
+    async def _deliver(self, request: CloseRequest, first: Coroutine[Any, Any, None] | None) -> None:
+        if first is not None:
+            await first
+        pause_s = FIRST_PAUSE_S
+        while True:
+            try:  # the ledger counts an event id once, so asking again is safe
+                await self._sessions.close(request, timeout=CALL_TIMEOUT_S)
+                return
+            except _PASSING as error:
+                if pause_s == FIRST_PAUSE_S:
+                    log.warning("usage_waits", session_id=request.session_id, code=error.code)
+            except VoxmeshError as error:
+                log.error("usage_refused", session_id=request.session_id, code=error.code)
+                return
+            await asyncio.sleep(pause_s)
+            pause_s = min(pause_s * 2, MAX_PAUSE_S)
 
 
 class Account:
@@ -96,7 +149,7 @@ class Meter:
 
     def __init__(self, sessions: Sessions | None) -> None:
         self._sessions = sessions
-        self._waiting: set[asyncio.Task[None]] = set()
+        self._deliveries = Deliveries(sessions) if sessions is not None else None
 
     @asynccontextmanager
     async def account(self, kind: Kind) -> AsyncIterator[Account]:
@@ -133,12 +186,11 @@ class Meter:
 
     async def close(self) -> None:
         """Waits for what is on its way to the ledger, a while."""
-        if self._waiting:
-            _, lost = await asyncio.wait(self._waiting, timeout=FLUSH_S)
-            if lost:
-                log.error("usage_lost", events=len(lost))
+        if self._deliveries is not None:
+            await self._deliveries.close()
 
     async def _settle(self, account: Account, who: Caller, lease: "_Lease", status: int) -> None:
+        assert self._deliveries is not None
         audio_ms, characters = account.measure()
         usage = UsageEvent(
             event_id=lease.session_id,
@@ -150,33 +202,8 @@ class Meter:
             features=account.features,
             status=status,
         )
-        if len(self._waiting) >= MAX_WAITING:
-            lease.stop()
-            log.error("usage_lost", events=1)
-            return
-        # A task of its own: a caller that hangs up must not keep its usage out of the ledger.
-        task = asyncio.create_task(self._deliver(lease, usage), name="usage")
-        self._waiting.add(task)
-        task.add_done_callback(self._waiting.discard)
-        await asyncio.wait({task}, timeout=SETTLE_S)
-
-    async def _deliver(self, lease: "_Lease", usage: UsageEvent) -> None:
-        assert self._sessions is not None
-        await lease.end()
         request = CloseRequest(session_id=lease.session_id, lease_id=lease.lease_id, usage=usage)
-        pause_s = 0.1
-        while True:
-            try:  # the ledger counts an event id once, so asking again is safe
-                await self._sessions.close(request, timeout=CALL_TIMEOUT_S)
-                return
-            except _PASSING as error:
-                if pause_s == 0.1:
-                    log.warning("usage_waits", session_id=lease.session_id, code=error.code)
-            except VoxmeshError as error:
-                log.error("usage_refused", session_id=lease.session_id, code=error.code)
-                return
-            await asyncio.sleep(pause_s)
-            pause_s = min(pause_s * 2, MAX_PAUSE_S)
+        await self._deliveries.deliver(request, first=lease.end())
 
 
 class _Lease:
@@ -188,13 +215,9 @@ class _Lease:
         self._ended = asyncio.Event()
         self._task = asyncio.create_task(self._renew(), name=f"renew {self.session_id}")
 
-    def stop(self) -> None:
-        """Renews no more."""
-        self._ended.set()
-
     async def end(self) -> None:
         """Returns when no renewal is on its way any more: one that came after the release would undo it."""
-        self.stop()
+        self._ended.set()
         await self._task
 
     async def _renew(self) -> None:

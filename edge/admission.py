@@ -4,12 +4,13 @@ import asyncio
 import time
 import uuid
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from common import logs
 from common.clients import SessionClient
 from common.errors import AudioTooLarge, DeadlineExceeded, Unavailable, VoxmeshError
+from common.metering import Deliveries
 from common.pb.voxmesh.license.v1 import Kind, Limits, UsageEvent
 from common.pb.voxmesh.session.v1 import CloseRequest, OpenRequest, OpenResponse, RenewRequest
 from edge.activity import Activity
@@ -17,9 +18,7 @@ from edge.activity import Activity
 log = logs.get_logger()
 
 MIN_RENEWAL_S = 1.0
-CLOSE_TIMEOUT_S = 5.0
-CLOSE_ATTEMPTS = 3
-CLOSE_PAUSE_S = 0.5
+RENEWAL_TIMEOUT_S = 5.0
 _HTTP_CLIENT_GONE = 499
 
 
@@ -39,6 +38,9 @@ class Admission:
     status: int = 200
     used: list[str] = field(default_factory=list)
     finished: bool = False  # all was delivered; a client that goes away now has broken nothing off
+    usage: Deliveries | None = field(default=None, repr=False)
+    renewals: asyncio.Task[None] | None = field(default=None, repr=False)
+    settled: bool = False
 
     def max_bytes(self, default: int) -> int:
         """The narrower of the setting and the licence."""
@@ -53,6 +55,24 @@ class Admission:
         limit = self.max_bytes(default)
         if n_bytes is not None and n_bytes > limit:
             raise too_large(limit)
+
+    async def settle(self) -> None:
+        """Writes the usage down, once: before the last byte of an answer that leaves piece by piece, or at the end."""
+        if self.settled or self.usage is None:
+            return
+        self.settled = True
+        event = UsageEvent(
+            event_id=self.session_id,
+            key_id=self.key_id,
+            kind=self.kind,
+            at_ms=int(time.time() * 1000),
+            audio_ms=self.audio_ms,
+            characters=self.characters,
+            features=self.used,
+            status=self.status,
+        )
+        request = CloseRequest(session_id=self.session_id, lease_id=self.lease_id, usage=event)
+        await self.usage.deliver(request, first=_end(self.renewals))
 
     def rate_headers(self) -> dict[str, str]:
         """What is left of the minute, when the licence counts."""
@@ -81,6 +101,7 @@ async def admit(
     external_id: str = "",
     timeout_s: float,
     activity: Activity,
+    usage: Deliveries,
 ) -> AsyncIterator[Admission]:
     """Holds a session for the length of a request or stream.
 
@@ -107,7 +128,8 @@ async def admit(
         requests_left=opened.requests_left,
     )
     activity.began(kind)
-    renewals = asyncio.create_task(_renew(client, opened), name=f"renew {opened.session_id}")
+    admission.usage = usage
+    admission.renewals = asyncio.create_task(_renew(client, opened), name=f"renew {opened.session_id}")
     try:
         yield admission
     except VoxmeshError as error:
@@ -121,11 +143,13 @@ async def admit(
         raise
     finally:
         activity.ended(kind, admission.status)
+        await admission.settle()
+
+
+async def _end(renewals: "asyncio.Task[None] | None") -> None:
+    if renewals is not None:
         renewals.cancel()
-        with suppress(asyncio.CancelledError):
-            await renewals
-        # Shielded: a client that hangs up must not keep its usage out of the ledger or its lease taken.
-        await asyncio.shield(asyncio.ensure_future(_close(client, admission)))
+        await asyncio.wait({renewals})
 
 
 async def _renew(client: SessionClient, opened: OpenResponse) -> None:
@@ -135,28 +159,7 @@ async def _renew(client: SessionClient, opened: OpenResponse) -> None:
         await asyncio.sleep(max(MIN_RENEWAL_S, left_s / 3))
         request = RenewRequest(session_id=opened.session_id, lease_id=opened.lease_id)
         try:
-            expires_ms = (await client.renew(request, timeout=CLOSE_TIMEOUT_S)).expires_ms
+            expires_ms = (await client.renew(request, timeout=RENEWAL_TIMEOUT_S)).expires_ms
         except VoxmeshError as error:
             # A stream that was let in goes on: whoever forgot it refuses the next one.
             log.warning("renewal_failed", session_id=opened.session_id, code=error.code)
-
-
-async def _close(client: SessionClient, admission: Admission) -> None:
-    usage = UsageEvent(
-        event_id=admission.session_id,
-        key_id=admission.key_id,
-        kind=admission.kind,
-        at_ms=int(time.time() * 1000),
-        audio_ms=admission.audio_ms,
-        characters=admission.characters,
-        features=admission.used,
-        status=admission.status,
-    )
-    request = CloseRequest(session_id=admission.session_id, lease_id=admission.lease_id, usage=usage)
-    for attempt in range(CLOSE_ATTEMPTS):
-        await asyncio.sleep(attempt * CLOSE_PAUSE_S)
-        try:
-            await client.close(request, timeout=CLOSE_TIMEOUT_S)
-            return
-        except VoxmeshError as error:  # the ledger counts an event id once, so asking again is safe
-            log.warning("close_failed", session_id=admission.session_id, code=error.code, attempt=attempt)

@@ -7,6 +7,7 @@ from contextlib import suppress
 from aiohttp import web
 
 from common.clients import AsrClient, LicenseClient, LiveAsrClient, SessionClient, TtsClient, open_channel
+from common.metering import Deliveries
 from edge import middleware, probes
 from edge.activity import Activity
 from edge.dictionaries import Dictionaries
@@ -45,6 +46,7 @@ async def build_app(settings: EdgeSettings) -> web.Application:
         known_keys=KnownKeys(LicenseClient(channel)),
         dictionaries=Dictionaries(settings.state_dir / "dictionaries"),
         activity=Activity(),
+        usage=Deliveries(session),
     )
     app.on_response_prepare.append(middleware.on_prepare)
     app.cleanup_ctx.append(_watching)
@@ -85,4 +87,5 @@ async def _watching(app: web.Application) -> AsyncIterator[None]:
     await mesh.keeper.close()
     await mesh.fetcher.close()
     await mesh.live.close()
+    await mesh.usage.close()
     await mesh.channel.close()

@@ -54,4 +54,5 @@ def admit_call(mesh: Mesh, kind: Kind, dialect: str, request: str) -> AbstractAs
         request_id=request,
         timeout_s=mesh.settings.admission_timeout_s,
         activity=mesh.activity,
+        usage=mesh.usage,
     )

@@ -11,6 +11,7 @@ from aiohttp import web
 
 from common.clients import AsrClient, LiveAsrClient, SessionClient, TtsClient
 from common.errors import InvalidArgument, Unauthenticated
+from common.metering import Deliveries
 from common.pb.voxmesh.license.v1 import Kind
 from edge.activity import Activity
 from edge.admission import Admission, admit
@@ -53,6 +54,7 @@ class Mesh:
     known_keys: KnownKeys
     dictionaries: Dictionaries
     activity: Activity
+    usage: Deliveries
     requests: int = 0  # over HTTP, that are being answered now
     sockets: WeakSet[GoingAway] = field(default_factory=WeakSet)  # open ones
     closing: asyncio.Event = field(default_factory=asyncio.Event)  # listeners take no more
@@ -89,6 +91,7 @@ class Mesh:
             external_id=external_id,
             timeout_s=self.settings.admission_timeout_s,
             activity=self.activity,
+            usage=self.usage,
         )
 
     def fit_listen(self, options: ListenOptions) -> ListenOptions:

@@ -85,6 +85,7 @@ async def _events(
             await tell(request, response, openai.delta(result, first=first).encode())
             first = False
         transcript = await work
+        await admission.settle()
         await tell(request, response, openai.done(transcript).encode())
         await response.write_eof()
     except (VoxmeshError, ConnectionError) as error:

@@ -92,6 +92,8 @@ async def _events(
     try:
         async with aclosing(counted(speech, admission)) as events:
             async for event in events:
+                if event.summary is not None:
+                    await admission.settle()
                 for frame in frames(event):
                     await tell(request, response, frame.encode())
         if not response.prepared:
@@ -183,6 +185,7 @@ async def _streamed(
                     await tell(request, response, event.audio)
         if not response.prepared:
             await response.prepare(request)
+        await admission.settle()
         await response.write_eof()
     except (VoxmeshError, ConnectionError) as error:
         if not response.prepared:

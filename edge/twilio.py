@@ -133,4 +133,5 @@ def _admit(mesh: Mesh, request: web.Request, key: str) -> AbstractAsyncContextMa
         request_id=request[REQUEST_ID],
         timeout_s=mesh.settings.admission_timeout_s,
         activity=mesh.activity,
+        usage=mesh.usage,
     )

@@ -231,6 +231,7 @@ class _Connection:
             request_id=request_id,
             timeout_s=settings.admission_timeout_s,
             activity=self._mesh.activity,
+            usage=self._mesh.usage,
         )
 
     async def _send(self, event: Event) -> None:

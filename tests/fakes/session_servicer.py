@@ -42,6 +42,7 @@ class FakeSessions(SessionServiceBase):
     opened: list[OpenRequest] = field(default_factory=list)
     closed: list[CloseRequest] = field(default_factory=list)
     renewed: int = 0
+    away: bool = False  # nobody can leave
     redis: bool = True
     keeping: bool = True
     kept: dict[str, tuple[bytes, list[bytes]]] = field(default_factory=dict)
@@ -71,6 +72,8 @@ class FakeSessions(SessionServiceBase):
         return RenewResponse(expires_ms=int(time.time() * 1000) + self.lifetime_ms)
 
     async def close(self, message: CloseRequest) -> CloseResponse:
+        if self.away:
+            raise Unavailable("the service restarts")
         self.closed.append(message)
         return CloseResponse()
 
