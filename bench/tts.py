@@ -1,8 +1,8 @@
 """`voxmesh bench tts`: our voice beside piper-tts.
 
 Same voice, same texts, same threads, taking turns sentence by sentence. Then several callers at once, then streams
-that listen in real time. Last, both voices are read back by our recogniser: the words it misses measure how clearly
-they speak.
+that listen in real time. Then both voices are read back by our recogniser: the words it misses measure how clearly
+they speak. Last, where `--requests` asks for it, the memory of a synthesis process over many requests.
 """
 
 import argparse
@@ -54,6 +54,7 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument("--streams", type=int, default=4, help="streams that listen in real time")
     parser.add_argument("--stream-seconds", type=float, default=20.0, help="how long; 0 leaves them out")
     parser.add_argument("--roundtrip", type=int, default=100, help="sentences to read back; 0 leaves it out")
+    parser.add_argument("--requests", type=int, default=0, help="to a process whose memory is watched")
     parser.add_argument("--recogniser", default="whisper-base", help="model that reads back")
     parser.add_argument("--no-peers", action="store_true")
     return parser
@@ -80,6 +81,11 @@ async def _all(args: argparse.Namespace) -> dict[str, Any]:
     if args.roundtrip:
         result |= await _roundtrip(ours, peer, args)
     await engine.close()
+    if args.requests:
+        from bench.tts_memory import measure
+
+        texts = SENTENCES.read_text("utf-8").splitlines()
+        result |= await measure(args.voice, texts, args.requests, args.threads)
     return result
 
 
@@ -191,10 +197,9 @@ async def _streams(ours: "OurVoice", streams: int, seconds: float) -> dict[str, 
 
 
 async def _roundtrip(ours: "OurVoice", peer: "Voice | None", args: argparse.Namespace) -> dict[str, Any]:
-    """Word error rate of what our recogniser hears."""
+    """Word error rate of what our recogniser hears, and how far its times of words are from the voice's own."""
     from asr.engine.recogniser import load_recogniser
-    from asr.model import DecodeRequest, Priority
-    from bench.text import error_rate, normalise
+    from bench.tts_listen import listen, time_errors, words_missed
 
     texts = SENTENCES.read_text("utf-8").splitlines()[: args.roundtrip]
     recogniser = load_recogniser(
@@ -204,15 +209,20 @@ async def _roundtrip(ours: "OurVoice", peer: "Voice | None", args: argparse.Name
     for key, name in (("roundtrip_wer", "voxmesh"), ("roundtrip_wer_piper", "piper-tts")):
         if name == "piper-tts" and peer is None:
             continue
-        heard = []
+        spoken, heard = [], []
         for text in texts:
-            spoken = (
+            spoken.append(
                 await ours.speak(text) if name == "voxmesh" else await asyncio.to_thread(_must(peer), text)
             )
-            request = DecodeRequest(spoken.at_16_khz(), language="en", priority=Priority.BATCH)
-            heard.append((await recogniser.decode(request)).text)
-        result[key] = error_rate([normalise(text) for text in texts], [normalise(text) for text in heard])
+            heard.append(await listen(recogniser, spoken[-1]))
+        result[key] = words_missed(texts, heard)
         print(f"{name}: word error rate {result[key]:.4f} over {len(texts)} sentences")
+        if name == "voxmesh" and (times := time_errors(spoken, heard)):
+            result |= times
+            print(
+                f"{name}: words start {times['word_time_error_ms_p50']:.0f} ms from where the recogniser hears them"
+                f" (median of {times['word_times_compared']}; {times['word_time_bias_ms']:+.0f} ms with its sign)"
+            )
     recogniser.close()
     return result
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from common.codec.resample import Resampler
 from tts.engine import TtsEngine
-from tts.model import Clause
+from tts.model import Clause, WordTime
 from tts.text.phonemes import PhonemeEncoder, Phonemes
 from tts.text.reader import Reader
 
@@ -27,6 +27,7 @@ class Spoken:
     first_s: float  # from the text to its first sound
     full_s: float  # to its last
     late_s: float = 0.0  # longest time a listener would have waited in the middle
+    words: tuple[WordTime, ...] = ()  # as the voice itself tells them
 
     @property
     def seconds(self) -> float:
@@ -60,16 +61,20 @@ class OurVoice:
         """Times count from the text: words, phonemes and sound."""
         began = time.perf_counter()
         parts: list[Pcm] = []
+        words: list[WordTime] = []
         first_s = late_s = heard_s = 0.0
         for phonemes in self.phonemes(text):
+            begin_s = heard_s
             async for chunk in self.engine.speak(self.info.name, Clause(phonemes.ids, phonemes.spans)):
                 now = time.perf_counter() - began
                 first_s = first_s or now
                 late_s = max(late_s, now - first_s - heard_s)
+                words += [WordTime(w.text, begin_s + w.start_s, begin_s + w.end_s) for w in chunk.words]
                 heard_s += len(chunk.pcm) / self.info.sample_rate_hz
                 parts.append(chunk.pcm)
         full_s = time.perf_counter() - began
-        return Spoken(np.concatenate(parts), self.info.sample_rate_hz, first_s, full_s, late_s)
+        pcm = np.concatenate(parts)
+        return Spoken(pcm, self.info.sample_rate_hz, first_s, full_s, late_s, tuple(words))
 
     def blocking(self, loop: asyncio.AbstractEventLoop) -> Voice:
         """The same call for code outside the loop's coroutines."""

@@ -1,4 +1,4 @@
-"""A recogniser process for a benchmark, on free ports, ended with it."""
+"""A recogniser or a voice in a process of its own for a benchmark, on free ports, ended with it."""
 
 import os
 import socket
@@ -12,14 +12,14 @@ STOP_S = 30
 
 
 class Worker:
-    """`python -m asr` with one checkpoint. Its log goes to stderr."""
+    """`python -m asr` or `python -m tts` with one model. Its log goes to stderr."""
 
-    def __init__(self, model: str, threads: int = 0, device: str = "auto") -> None:
+    def __init__(self, model: str, threads: int = 0, device: str = "auto", service: str = "asr") -> None:
         port, ops_port = _free_port(), _free_port()
         cores = threads or len(psutil.Process().cpu_affinity() or [1])
         self.address = f"127.0.0.1:{port}"
         self.process = psutil.Popen(
-            [sys.executable, "-m", "asr"],
+            [sys.executable, "-m", service],
             cwd=ROOT,
             stdout=sys.stderr,
             env={
@@ -27,8 +27,8 @@ class Worker:
                 "PORT": str(port),
                 "OPS_PORT": str(ops_port),
                 "MODEL_URL": model,
-                "ASR_THREADS": str(cores),
-                "ASR_DEVICE": device,
+                f"{service.upper()}_THREADS": str(cores),
+                f"{service.upper()}_DEVICE": device,
                 "OMP_NUM_THREADS": str(cores),
                 "OMP_WAIT_POLICY": "PASSIVE",
                 "OPENBLAS_NUM_THREADS": "1",

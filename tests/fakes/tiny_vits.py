@@ -94,7 +94,12 @@ def tiny_weights(*, speakers: int = 1, two_convs: bool = False, seed: int = 0) -
 
 
 def tiny_voice(
-    name: str = "tiny", *, speakers: int = 1, two_convs: bool = False, dtype: torch.dtype = torch.float32
+    name: str = "tiny",
+    *,
+    speakers: int = 1,
+    two_convs: bool = False,
+    dtype: torch.dtype = torch.float32,
+    threads: int = 1,
 ) -> VitsVoice:
     """Two voices made with the same arguments are the same."""
     info = VoiceInfo(
@@ -110,5 +115,12 @@ def tiny_voice(
     )
     weights = tiny_weights(speakers=speakers, two_convs=two_convs)
     return VitsVoice(
-        info, weights, noise_scale=0.667, length_scale=1.0, noise_w=0.8, device="cpu", fast=dtype
+        info,
+        weights,
+        noise_scale=0.667,
+        length_scale=1.0,
+        noise_w=0.8,
+        device="cpu",
+        fast=dtype,
+        threads=threads,
     )

@@ -40,6 +40,13 @@ def test_every_word_has_its_phonemes() -> None:
     ]  # fmt: skip
 
 
+def test_a_number_is_said_in_several_words() -> None:
+    assert spoken(encode("a twenty-five, 25 and the 21st")) == [
+        ("a", "ɐ"), ("twenty-five,", "twˈɛntifˈaɪv"), ("25", "twˈɛnti fˈaɪv"), ("and", "ænd"), ("the", "ðə"),
+        ("21st", "twˈɛnti fˈɜːst"),
+    ]  # fmt: skip
+
+
 def test_words_that_espeak_joins_are_told_apart() -> None:
     clause = encode("One of the best of the apples, I am told.")
     assert spoken(clause) == [

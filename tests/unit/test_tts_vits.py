@@ -122,6 +122,16 @@ def test_a_batch_says_what_each_clause_says_alone(batches: bool) -> None:
         np.testing.assert_allclose(np.concatenate(parts), one, atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("length", [8, 20, 90, 200])
+def test_several_cores_say_what_one_says(length: int) -> None:
+    one, many = tiny_voice(), tiny_voice(threads=3)
+    clauses = [clause(length, seed=seed) for seed in (1, 2)]
+    alone = [speak(one, one.begin([c])[0], 12, 48, 206) for c in clauses]
+    speeches = many.begin(clauses)
+    for speech, expected in zip(speeches, alone, strict=True):
+        np.testing.assert_allclose(speak(many, speech, 12, 48, 206), expected, atol=EXACT, rtol=0)
+
+
 def test_the_first_sound_needs_only_the_first_latents() -> None:
     voice = tiny_voice()
     (speech,) = voice.begin([clause(120)])
