@@ -219,4 +219,4 @@ class Job:
         )
         weights = self._model.attention_weights(self._row, first, end, positions)
         words = self._tokens.words(found.tokens, self._language)
-        return word_times(words, weights.numpy(), found.logprobs, self._duration_s)
+        return word_times(words, weights.numpy(), found.logprobs, self.request.pcm)

@@ -101,14 +101,33 @@ def test_tokens_start_where_they_attend() -> None:
     assert token_starts(weights).tolist() == pytest.approx([0, 20, 40, 60], abs=1)
 
 
-def test_words_have_times_and_confidence() -> None:
+def attends() -> "np.ndarray[tuple[int, ...], np.dtype[np.float32]]":
+    """Four tokens, each looking at 0.4 s."""
     weights = np.full((1, 4, 80), 1e-3, np.float32)
     for token in range(4):
         weights[:, token, token * 20 : token * 20 + 20] = 0.05
+    return weights
+
+
+def test_words_have_times_and_confidence() -> None:
     logprobs = np.log([0.5, 0.7, 0.9]).tolist()
-    first, second = word_times([(" Hi", 2), (" you", 1)], weights, logprobs, duration_s=1.1)
+    hum = np.full(17_600, 0.1, np.float32)
+    first, second = word_times([(" Hi", 2), (" you", 1)], attends(), logprobs, hum)
     assert (first.text, first.n_tokens) == ("Hi", 2)
     assert first.confidence == pytest.approx(0.6)
-    assert first.start_s == pytest.approx(0.0)
-    assert first.end_s == pytest.approx(0.8, abs=0.03)
-    assert second.end_s == 1.1
+    assert first.start_s == pytest.approx(0.06)  # attention is early
+    assert first.end_s == pytest.approx(second.start_s)
+    assert first.end_s == pytest.approx(0.86, abs=0.03)
+    assert second.end_s == 1.1  # the audio ends
+
+
+def test_words_neither_begin_nor_end_in_silence() -> None:
+    pcm = np.zeros(25_600, np.float32)
+    pcm[3_200:9_600] = pcm[16_000:17_600] = 0.1  # 0.2 to 0.6 s and 1.0 to 1.1 s
+    first, second = word_times([(" Hi", 2), (" you", 1)], attends(), [-0.1] * 3, pcm)
+    assert [first.start_s, first.end_s, second.start_s, second.end_s] == pytest.approx([0.2, 0.6, 1.0, 1.1])
+
+
+def test_words_keep_their_times_where_there_is_no_sound_at_all() -> None:
+    first, second = word_times([(" Hi", 2), (" you", 1)], attends(), [-0.1] * 3, np.zeros(25_600, np.float32))
+    assert 0 <= first.start_s < first.end_s <= second.start_s < second.end_s <= 1.6
