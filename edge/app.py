@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from functools import partial
 
 from aiohttp import web
 
@@ -14,9 +15,11 @@ from edge.dictionaries import Dictionaries
 from edge.docs import add_docs
 from edge.fetch import Fetcher
 from edge.health import Health, watch
+from edge.job_store import JobStore
 from edge.jobs import add_jobs
 from edge.keeper import Keeper
 from edge.keys import KnownKeys
+from edge.listen import recognise_again
 from edge.listeners import add_listeners
 from edge.mesh import MESH, Mesh
 from edge.pages import add_pages
@@ -63,7 +66,7 @@ async def build_app(settings: EdgeSettings) -> web.Application:
         ]
     )
     add_routes(app)
-    add_jobs(app, settings)
+    add_jobs(app, settings, JobStore(session), partial(recognise_again, app[MESH]))
     add_twilio(app, settings.twilio_path)
     add_pages(app)
     add_docs(app, settings.twilio_path)

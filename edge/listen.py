@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from aiohttp import web
 from multidict import MultiMapping
 
-from common.errors import MissingParameter
+from common.errors import Internal, MissingParameter
 from common.pb.voxmesh.asr.v1 import Result
 from common.pb.voxmesh.license.v1 import Kind
-from edge.admission import Admission
-from edge.bodies import Upload, read_upload
+from edge.admission import Admission, admit
+from edge.bodies import Recording, Upload, read_upload
 from edge.dialects import callbacks
 from edge.finish.results import finish_transcript
-from edge.jobs import JOBS, Job, owner_of
+from edge.job_store import Job, JobStore
+from edge.jobs import JOBS, owner_of
 from edge.mesh import MESH, REQUEST_ID, Handler, Mesh
 from edge.requests import ListenOptions, Transcript
 from edge.transcribe import transcribe
@@ -41,12 +42,18 @@ class ListenDialect:
         options: reads the fields; raises InvalidArgument.
         render: writes the answer.
         parts: names of the multipart part that holds the recording.
+        job: tells it from others of its name, where its jobs are kept.
     """
 
     name: str
     options: Callable[[Fields], ListenOptions]
     render: Callable[[Transcript, Fields], Rendered]
     parts: tuple[str, ...] = ("audio", "file")
+    job: str = ""
+
+    @property
+    def job_name(self) -> str:
+        return f"{self.name} {self.job}".strip()
 
 
 def json_body(value: Json) -> Rendered:
@@ -62,8 +69,13 @@ def fields_of(query: "MultiMapping[str]") -> Json:
     return fields
 
 
+# Who writes the answer of a job that is begun again.
+_BY_JOB: dict[str, ListenDialect] = {}
+
+
 def listen_handler(dialect: ListenDialect) -> Handler:
     """The request handler of `dialect`."""
+    _BY_JOB[dialect.job_name] = dialect
 
     async def handle(request: web.Request) -> web.StreamResponse:
         mesh, jobs = request.app[MESH], request.app[JOBS]
@@ -75,10 +87,8 @@ def listen_handler(dialect: ListenDialect) -> Handler:
             headers = {**admission.rate_headers(), "dg-request-id": request[REQUEST_ID]}
 
             async def work() -> Rendered:
-                result = await recognise(mesh, request, upload, options, admission)
-                if not options.finish.search:
-                    return dialect.render(result, fields)
-                return await asyncio.to_thread(dialect.render, result, fields)
+                result = await recognise(mesh, request[REQUEST_ID], upload.recording, options, admission)
+                return await _rendered(dialect, result, fields)
 
             callback = callbacks.asked(fields)
             if callback is None:
@@ -89,11 +99,44 @@ def listen_handler(dialect: ListenDialect) -> Handler:
             jobs.require_room(request[REQUEST_ID])
             await jobs.courier.check(callback.url)
             key = mesh.key_of(request)
-            job = Job(request[REQUEST_ID], owner_of(key))
-            jobs.start(job, callback, key, held.pop_all(), work)
+            job = Job(request[REQUEST_ID], owner_of(key), callback, dialect.job_name, fields, key)
+            await jobs.start(job, upload.recording, held.pop_all(), work)
             return web.json_response(callback.accepted(job.id), headers=headers)
 
     return handle
+
+
+async def recognise_again(mesh: Mesh, job: Job, store: JobStore) -> Rendered:
+    """The answer of a job that another process began, or this one before it was started again.
+
+    Raises:
+        VoxmeshError: as the first time.
+    """
+    dialect = _BY_JOB.get(job.dialect)
+    if dialect is None:
+        raise Internal("nobody here knows how to answer this job")
+    recording = Recording(mesh.settings.max_request_bytes)
+    try:
+        await store.audio(job, recording)
+        async with admit(
+            mesh.session,
+            key=job.key,
+            kind=Kind.LISTEN,
+            dialect=dialect.name,
+            request_id=job.id,
+            timeout_s=mesh.settings.admission_timeout_s,
+            activity=mesh.activity,
+        ) as admission:
+            result = await recognise(mesh, job.id, recording, dialect.options(job.fields), admission)
+            return await _rendered(dialect, result, job.fields)
+    finally:
+        recording.close()
+
+
+async def _rendered(dialect: ListenDialect, result: Transcript, fields: Fields) -> Rendered:
+    if dialect.options(fields).finish.search:  # takes its time
+        return await asyncio.to_thread(dialect.render, result, fields)
+    return dialect.render(result, fields)
 
 
 @asynccontextmanager
@@ -112,18 +155,18 @@ async def read_recording(
 
 async def recognise(
     mesh: Mesh,
-    request: web.Request,
-    upload: Upload,
+    request_id: str,
+    recording: Recording,
     options: ListenOptions,
     admission: Admission,
     on_result: Callable[[Result], None] | None = None,
 ) -> Transcript:
-    """Runs one upload through the recogniser and writes down what it used."""
+    """Runs one recording through the recogniser and writes down what it used."""
     result = await transcribe(
         mesh.asr,
-        upload.recording,
+        recording,
         mesh.fit_listen(options),
-        request_id=request[REQUEST_ID],
+        request_id=request_id,
         max_ms=admission.max_ms(mesh.settings.max_audio_ms),
         timeout_s=mesh.settings.request_timeout_s,
         on_result=on_result,

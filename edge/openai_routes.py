@@ -14,7 +14,7 @@ from edge.dialects import openai
 from edge.dialects.openai_realtime import MAX_APPEND_CHARS, RealtimeTranscription
 from edge.listen import ListenDialect, Rendered, fields_of, listen_handler, read_recording, recognise
 from edge.listen_stream import listen_stream_handler
-from edge.mesh import MESH
+from edge.mesh import MESH, REQUEST_ID
 from edge.requests import Transcript
 from edge.speak import break_off, event_stream, read_speak_fields, respond_audio, respond_events, tell
 from edge.values import Fields
@@ -59,7 +59,9 @@ async def _transcriptions(request: web.Request) -> web.StreamResponse:
         options = openai.transcription_options(fields)
         if openai.streams(fields):
             return await _events(request, upload, fields, admission)
-        rendered = _rendered(await recognise(mesh, request, upload, options, admission), fields)
+        rendered = _rendered(
+            await recognise(mesh, request[REQUEST_ID], upload.recording, options, admission), fields
+        )
         return web.Response(
             text=rendered.body, content_type=rendered.content_type, headers=admission.rate_headers()
         )
@@ -72,7 +74,9 @@ async def _events(
     finals: asyncio.Queue[Result | None] = asyncio.Queue()
     options = openai.transcription_options(fields)
     work = asyncio.create_task(
-        recognise(request.app[MESH], request, upload, options, admission, finals.put_nowait),
+        recognise(
+            request.app[MESH], request[REQUEST_ID], upload.recording, options, admission, finals.put_nowait
+        ),
         name="transcribe",
     )
     work.add_done_callback(lambda _: finals.put_nowait(None))

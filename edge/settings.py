@@ -82,6 +82,13 @@ class EdgeSettings(ServiceSettings):
     )
     jobs_at_once: int = Field(4, ge=1, validation_alias="EDGE_JOBS_AT_ONCE")
     max_jobs: int = Field(64, ge=1, validation_alias="EDGE_MAX_JOBS", description="running and waiting")
+    job_watch_s: float = Field(
+        4,
+        gt=0,
+        le=10,
+        validation_alias="EDGE_JOB_WATCH_S",
+        description="between two looks for jobs that another edge has left behind",
+    )
     max_deliveries: int = Field(1_000, ge=1, validation_alias="EDGE_MAX_DELIVERIES")
 
     fetch_timeout_s: float = Field(60, gt=0, validation_alias="EDGE_FETCH_TIMEOUT_S")

@@ -22,7 +22,7 @@ SPEAK_MODELS = ("lightning", "lightning-large", "lightning-v2", *NEWEST_MODELS)
 def mount(app: web.Application, prefix: str) -> None:
     """Adds the routes below `prefix`."""
     stt = listen_handler(ListenDialect("waves", waves.stt_options, _transcript))
-    older_stt = listen_handler(ListenDialect("waves", waves.listen_options, _transcript))
+    older_stt = listen_handler(ListenDialect("waves", waves.listen_options, _transcript, job="older"))
     app.add_routes(
         [
             # Both spellings answer: a redirect would turn some clients' POST into GET.

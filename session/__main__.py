@@ -12,6 +12,7 @@ from common.pb.voxmesh.license.v1 import ValidateRequest
 from common.server import serve, start_process
 from common.settings import EXIT_BAD_SETTINGS, load
 from session.cache import Cache
+from session.jobs import KeptJobs
 from session.kept import KeptStreams
 from session.outbox import Outbox
 from session.registry import Registry
@@ -48,7 +49,13 @@ async def run(settings: SessionSettings) -> None:
     ready.set("started", True)  # without Redis sessions go on, so it is not waited for
     await serve(
         SessionService(
-            license_, registry, outbox, cache, KeptStreams(blobs), report_wait_s=settings.report_wait_s
+            license_,
+            registry,
+            outbox,
+            cache,
+            KeptStreams(blobs),
+            KeptJobs(blobs, unix_ms, max_jobs=settings.jobs, max_pieces=settings.job_audio_mb),
+            report_wait_s=settings.report_wait_s,
         ),
         settings=settings,
         ready=ready,

@@ -18,8 +18,14 @@ from common.pb.voxmesh.session.v1 import (
     CacheGetResponse,
     CachePutRequest,
     CachePutResponse,
+    ClaimJobsRequest,
+    ClaimJobsResponse,
     CloseRequest,
     CloseResponse,
+    GetJobRequest,
+    GetJobResponse,
+    KeepJobRequest,
+    KeepJobResponse,
     KeepRequest,
     KeepResponse,
     ListRequest,
@@ -34,6 +40,7 @@ from common.pb.voxmesh.session.v1 import (
     SessionServiceBase,
 )
 from session.cache import Cache
+from session.jobs import KeptJobs
 from session.kept import KeptStreams
 from session.outbox import Outbox
 from session.registry import Record, Registry
@@ -63,6 +70,7 @@ class SessionService(SessionServiceBase):
         outbox: usage on its way to the ledger.
         cache: small results of other services, or None for none.
         kept: what live streams need to go on elsewhere, or None for nothing.
+        jobs: recognitions that outlive their request, or None for none.
         report_wait_s: how long Close waits for the ledger.
     """
 
@@ -73,6 +81,7 @@ class SessionService(SessionServiceBase):
         outbox: Outbox,
         cache: Cache | None = None,
         kept: KeptStreams | None = None,
+        jobs: KeptJobs | None = None,
         *,
         report_wait_s: float,
     ) -> None:
@@ -81,6 +90,7 @@ class SessionService(SessionServiceBase):
         self._outbox = outbox
         self._cache = cache
         self._kept = kept
+        self._jobs = jobs
         self._report_wait_s = report_wait_s
 
     async def open(self, message: OpenRequest) -> OpenResponse:
@@ -165,6 +175,18 @@ class SessionService(SessionServiceBase):
 
     async def resume(self, message: ResumeRequest) -> ResumeResponse:
         return await self._kept.take(message.name) if self._kept else ResumeResponse()
+
+    async def keep_job(self, message: KeepJobRequest) -> KeepJobResponse:
+        return KeepJobResponse(kept=self._jobs is not None and await self._jobs.keep(message))
+
+    async def claim_jobs(self, message: ClaimJobsRequest) -> ClaimJobsResponse:
+        if self._jobs is None:
+            return ClaimJobsResponse()
+        names = await self._jobs.claim(message.holding, message.releasing, message.limit)
+        return ClaimJobsResponse(names=names)
+
+    async def get_job(self, message: GetJobRequest) -> GetJobResponse:
+        return await self._jobs.get(message.name, message.audio_from) if self._jobs else GetJobResponse()
 
     async def _lease_of(self, session_id: str) -> str:
         record = await self._registry.find(session_id)

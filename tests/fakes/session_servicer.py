@@ -12,8 +12,14 @@ from common.pb.voxmesh.license.v1 import (
     ValidateResponse,
 )
 from common.pb.voxmesh.session.v1 import (
+    ClaimJobsRequest,
+    ClaimJobsResponse,
     CloseRequest,
     CloseResponse,
+    GetJobRequest,
+    GetJobResponse,
+    KeepJobRequest,
+    KeepJobResponse,
     KeepRequest,
     KeepResponse,
     ListRequest,
@@ -47,6 +53,9 @@ class FakeSessions(SessionServiceBase):
     keeping: bool = True
     kept: dict[str, tuple[bytes, list[bytes]]] = field(default_factory=dict)
     keeps: list[KeepRequest] = field(default_factory=list)
+    job_lease_s: float = 0.3
+    jobs: dict[str, tuple[bytes, list[bytes]]] = field(default_factory=dict)
+    unfinished: dict[str, float] = field(default_factory=dict)
 
     async def open(self, message: OpenRequest) -> OpenResponse:
         if message.key == "expired":
@@ -94,6 +103,35 @@ class FakeSessions(SessionServiceBase):
     async def resume(self, message: ResumeRequest) -> ResumeResponse:
         found = self.kept.pop(message.name, None) if self.redis else None
         return ResumeResponse(found=True, state=found[0], audio=found[1]) if found else ResumeResponse()
+
+    async def keep_job(self, message: KeepJobRequest) -> KeepJobResponse:
+        if not self.redis:
+            return KeepJobResponse()
+        state, pieces = self.jobs.get(message.name, (b"", []))
+        pieces = [] if message.done else [*pieces, message.audio] if message.audio else pieces
+        self.jobs[message.name] = (message.state or state, pieces)
+        if message.done:
+            self.unfinished.pop(message.name, None)
+        elif message.state:
+            self.unfinished[message.name] = time.monotonic() + self.job_lease_s
+        return KeepJobResponse(kept=True)
+
+    async def claim_jobs(self, message: ClaimJobsRequest) -> ClaimJobsResponse:
+        now = time.monotonic()
+        for name in self.unfinished.keys() & set(message.holding):
+            self.unfinished[name] = now + self.job_lease_s
+        for name in self.unfinished.keys() & set(message.releasing):
+            self.unfinished[name] = 0
+        names = [name for name, until in self.unfinished.items() if until <= now][: message.limit]
+        self.unfinished |= dict.fromkeys(names, now + self.job_lease_s)
+        return ClaimJobsResponse(names=names)
+
+    async def get_job(self, message: GetJobRequest) -> GetJobResponse:
+        if message.name not in self.jobs:
+            return GetJobResponse()
+        state, pieces = self.jobs[message.name]
+        wanted = pieces[message.audio_from :] if message.audio_from is not None else []
+        return GetJobResponse(found=True, state=state, audio=wanted[0] if wanted else b"")
 
     async def list(self, message: ListRequest) -> ListResponse:
         return ListResponse()

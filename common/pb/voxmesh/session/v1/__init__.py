@@ -8,8 +8,14 @@ __all__ = (
     "CacheGetResponse",
     "CachePutRequest",
     "CachePutResponse",
+    "ClaimJobsRequest",
+    "ClaimJobsResponse",
     "CloseRequest",
     "CloseResponse",
+    "GetJobRequest",
+    "GetJobResponse",
+    "KeepJobRequest",
+    "KeepJobResponse",
     "KeepRequest",
     "KeepResponse",
     "KeptStream",
@@ -158,6 +164,68 @@ default_message_pool.register_message(
 
 
 @dataclass(eq=False, repr=False)
+class ClaimJobsRequest(betterproto2.Message):
+    """
+    Asks for work.
+    """
+
+    @betterproto2.staticproperty
+    @staticmethod
+    def DESCRIPTOR() -> Descriptor:
+        return VOXMESH_SESSION_V1_SESSION_PROTO_DESCRIPTOR.message_types_by_name[
+            "ClaimJobsRequest"
+        ]
+
+    holding: "list[str]" = betterproto2.field(
+        1, betterproto2.TYPE_STRING, repeated=True
+    )
+    """
+    Jobs the caller works on, as in KeepJobRequest.
+    """
+
+    releasing: "list[str]" = betterproto2.field(
+        2, betterproto2.TYPE_STRING, repeated=True
+    )
+    """
+    Jobs the caller gives up: the next to ask gets them.
+    """
+
+    limit: "int" = betterproto2.field(3, betterproto2.TYPE_UINT32)
+    """
+    At most so many are handed out.
+    """
+
+
+default_message_pool.register_message(
+    "voxmesh.session.v1", "ClaimJobsRequest", ClaimJobsRequest
+)
+
+
+@dataclass(eq=False, repr=False)
+class ClaimJobsResponse(betterproto2.Message):
+    """
+    Work.
+    """
+
+    @betterproto2.staticproperty
+    @staticmethod
+    def DESCRIPTOR() -> Descriptor:
+        return VOXMESH_SESSION_V1_SESSION_PROTO_DESCRIPTOR.message_types_by_name[
+            "ClaimJobsResponse"
+        ]
+
+    names: "list[str]" = betterproto2.field(1, betterproto2.TYPE_STRING, repeated=True)
+    """
+    The caller's now, for as long as it says so every few seconds.
+    """
+
+
+default_message_pool.register_message(
+    "voxmesh.session.v1", "ClaimJobsResponse", ClaimJobsResponse
+)
+
+
+@dataclass(eq=False, repr=False)
 class CloseRequest(betterproto2.Message):
     """
     Ends a session.
@@ -211,6 +279,134 @@ class CloseResponse(betterproto2.Message):
 
 default_message_pool.register_message(
     "voxmesh.session.v1", "CloseResponse", CloseResponse
+)
+
+
+@dataclass(eq=False, repr=False)
+class GetJobRequest(betterproto2.Message):
+    """
+    Asks for a job.
+    """
+
+    @betterproto2.staticproperty
+    @staticmethod
+    def DESCRIPTOR() -> Descriptor:
+        return VOXMESH_SESSION_V1_SESSION_PROTO_DESCRIPTOR.message_types_by_name[
+            "GetJobRequest"
+        ]
+
+    name: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    As in KeepJobRequest.
+    """
+
+    audio_from: "int | None" = betterproto2.field(
+        2, betterproto2.TYPE_UINT32, optional=True
+    )
+    """
+    Audio from this piece on; unset asks for none.
+    """
+
+
+default_message_pool.register_message(
+    "voxmesh.session.v1", "GetJobRequest", GetJobRequest
+)
+
+
+@dataclass(eq=False, repr=False)
+class GetJobResponse(betterproto2.Message):
+    """
+    A job.
+    """
+
+    @betterproto2.staticproperty
+    @staticmethod
+    def DESCRIPTOR() -> Descriptor:
+        return VOXMESH_SESSION_V1_SESSION_PROTO_DESCRIPTOR.message_types_by_name[
+            "GetJobResponse"
+        ]
+
+    found: "bool" = betterproto2.field(1, betterproto2.TYPE_BOOL)
+    """
+    Whether there is such a job.
+    """
+
+    state: "bytes" = betterproto2.field(2, betterproto2.TYPE_BYTES)
+    """
+    As it was kept.
+    """
+
+    audio: "bytes" = betterproto2.field(3, betterproto2.TYPE_BYTES)
+    """
+    One piece of its audio; empty when there are no more.
+    """
+
+
+default_message_pool.register_message(
+    "voxmesh.session.v1", "GetJobResponse", GetJobResponse
+)
+
+
+@dataclass(eq=False, repr=False)
+class KeepJobRequest(betterproto2.Message):
+    """
+    What is new of a job.
+    """
+
+    @betterproto2.staticproperty
+    @staticmethod
+    def DESCRIPTOR() -> Descriptor:
+        return VOXMESH_SESSION_V1_SESSION_PROTO_DESCRIPTOR.message_types_by_name[
+            "KeepJobRequest"
+        ]
+
+    name: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    64 characters of a-f and 0-9.
+    """
+
+    state: "bytes" = betterproto2.field(2, betterproto2.TYPE_BYTES)
+    """
+    What it is, in the holder's own terms; empty changes nothing.
+    """
+
+    audio: "bytes" = betterproto2.field(3, betterproto2.TYPE_BYTES)
+    """
+    The next piece of its audio; may be empty.
+    """
+
+    done: "bool" = betterproto2.field(4, betterproto2.TYPE_BOOL)
+    """
+    Nobody has to work on it any more: its audio is forgotten, its state is kept for an hour.
+    """
+
+
+default_message_pool.register_message(
+    "voxmesh.session.v1", "KeepJobRequest", KeepJobRequest
+)
+
+
+@dataclass(eq=False, repr=False)
+class KeepJobResponse(betterproto2.Message):
+    """
+    Whether it is kept.
+    """
+
+    @betterproto2.staticproperty
+    @staticmethod
+    def DESCRIPTOR() -> Descriptor:
+        return VOXMESH_SESSION_V1_SESSION_PROTO_DESCRIPTOR.message_types_by_name[
+            "KeepJobResponse"
+        ]
+
+    kept: "bool" = betterproto2.field(1, betterproto2.TYPE_BOOL)
+    """
+    False when Redis is away or too much is kept already.
+    """
+
+
+default_message_pool.register_message(
+    "voxmesh.session.v1", "KeepJobResponse", KeepJobResponse
 )
 
 
@@ -792,11 +988,74 @@ class SessionServiceStub(betterproto2_grpclib.ServiceStub):
             metadata=metadata,
         )
 
+    async def keep_job(
+        self,
+        message: "KeepJobRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "KeepJobResponse":
+        """
+        Keeps a job that outlives its request: what it is, or the next piece of its audio.
+        """
+
+        return await self._unary_unary(
+            "/voxmesh.session.v1.SessionService/KeepJob",
+            message,
+            KeepJobResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def claim_jobs(
+        self,
+        message: "ClaimJobsRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "ClaimJobsResponse":
+        """
+        Hands out jobs whose holder has not been heard of, and hears of those that the caller holds.
+        """
+
+        return await self._unary_unary(
+            "/voxmesh.session.v1.SessionService/ClaimJobs",
+            message,
+            ClaimJobsResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def get_job(
+        self,
+        message: "GetJobRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "GetJobResponse":
+        """
+        Looks a job up.
+        """
+
+        return await self._unary_unary(
+            "/voxmesh.session.v1.SessionService/GetJob",
+            message,
+            GetJobResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
 
 from ...license import v1 as __license__v1__
 
 VOXMESH_SESSION_V1_SESSION_PROTO_DESCRIPTOR = default_google_proto_descriptor_pool.AddSerializedFile(
-    b'\n voxmesh/session/v1/session.proto\x12\x12voxmesh.session.v1\x1a voxmesh/license/v1/license.proto"\xa7\x01\n\x0bOpenRequest\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12,\n\x04kind\x18\x02 \x01(\x0e2\x18.voxmesh.license.v1.KindR\x04kind\x12\x1d\n\nrequest_id\x18\x03 \x01(\tR\trequestId\x12\x18\n\x07dialect\x18\x04 \x01(\tR\x07dialect\x12\x1f\n\x0bexternal_id\x18\x05 \x01(\tR\nexternalId"\xf3\x01\n\x0cOpenResponse\x12\x1d\n\nsession_id\x18\x01 \x01(\tR\tsessionId\x12\x1d\n\nexpires_ms\x18\x02 \x01(\x04R\texpiresMs\x122\n\x06limits\x18\x03 \x01(\x0b2\x1a.voxmesh.license.v1.LimitsR\x06limits\x12\x1a\n\x08features\x18\x04 \x03(\tR\x08features\x12\x15\n\x06key_id\x18\x05 \x01(\tR\x05keyId\x12#\n\rrequests_left\x18\x06 \x01(\rR\x0crequestsLeft\x12\x19\n\x08lease_id\x18\x07 \x01(\tR\x07leaseId"H\n\x0cRenewRequest\x12\x1d\n\nsession_id\x18\x01 \x01(\tR\tsessionId\x12\x19\n\x08lease_id\x18\x02 \x01(\tR\x07leaseId".\n\rRenewResponse\x12\x1d\n\nexpires_ms\x18\x01 \x01(\x04R\texpiresMs"~\n\x0cCloseRequest\x12\x1d\n\nsession_id\x18\x01 \x01(\tR\tsessionId\x12\x19\n\x08lease_id\x18\x02 \x01(\tR\x07leaseId\x124\n\x05usage\x18\x03 \x01(\x0b2\x1e.voxmesh.license.v1.UsageEventR\x05usage"\x0f\n\rCloseResponse"\r\n\x0bListRequest"G\n\x0cListResponse\x127\n\x08sessions\x18\x01 \x03(\x0b2\x1b.voxmesh.session.v1.SessionR\x08sessions"\xc7\x01\n\x07Session\x12\x1d\n\nsession_id\x18\x01 \x01(\tR\tsessionId\x12,\n\x04kind\x18\x02 \x01(\x0e2\x18.voxmesh.license.v1.KindR\x04kind\x12\x15\n\x06key_id\x18\x03 \x01(\tR\x05keyId\x12\x1d\n\nstarted_ms\x18\x04 \x01(\x04R\tstartedMs\x12\x18\n\x07dialect\x18\x05 \x01(\tR\x07dialect\x12\x1f\n\x0bexternal_id\x18\x06 \x01(\tR\nexternalId"#\n\x0fCacheGetRequest\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key">\n\x10CacheGetResponse\x12\x14\n\x05found\x18\x01 \x01(\x08R\x05found\x12\x14\n\x05value\x18\x02 \x01(\x0cR\x05value"P\n\x0fCachePutRequest\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\x0cR\x05value\x12\x15\n\x06ttl_ms\x18\x03 \x01(\x04R\x05ttlMs"*\n\x10CachePutResponse\x12\x16\n\x06stored\x18\x01 \x01(\x08R\x06stored"G\n\x0bKeepRequest\x128\n\x07streams\x18\x01 \x03(\x0b2\x1e.voxmesh.session.v1.KeptStreamR\x07streams"\x8a\x01\n\nKeptStream\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n\x05state\x18\x02 \x01(\x0cR\x05state\x12\x14\n\x05audio\x18\x03 \x01(\x0cR\x05audio\x12\x12\n\x04drop\x18\x04 \x01(\rR\x04drop\x12\x14\n\x05fresh\x18\x05 \x01(\x08R\x05fresh\x12\x12\n\x04gone\x18\x06 \x01(\x08R\x04gone"&\n\x0cKeepResponse\x12\x16\n\x06pieces\x18\x01 \x03(\rR\x06pieces"#\n\rResumeRequest\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name"R\n\x0eResumeResponse\x12\x14\n\x05found\x18\x01 \x01(\x08R\x05found\x12\x14\n\x05state\x18\x02 \x01(\x0cR\x05state\x12\x14\n\x05audio\x18\x03 \x03(\x0cR\x05audio2\x8c\x05\n\x0eSessionService\x12I\n\x04Open\x12\x1f.voxmesh.session.v1.OpenRequest\x1a .voxmesh.session.v1.OpenResponse\x12L\n\x05Renew\x12 .voxmesh.session.v1.RenewRequest\x1a!.voxmesh.session.v1.RenewResponse\x12L\n\x05Close\x12 .voxmesh.session.v1.CloseRequest\x1a!.voxmesh.session.v1.CloseResponse\x12I\n\x04List\x12\x1f.voxmesh.session.v1.ListRequest\x1a .voxmesh.session.v1.ListResponse\x12U\n\x08CacheGet\x12#.voxmesh.session.v1.CacheGetRequest\x1a$.voxmesh.session.v1.CacheGetResponse\x12U\n\x08CachePut\x12#.voxmesh.session.v1.CachePutRequest\x1a$.voxmesh.session.v1.CachePutResponse\x12I\n\x04Keep\x12\x1f.voxmesh.session.v1.KeepRequest\x1a .voxmesh.session.v1.KeepResponse\x12O\n\x06Resume\x12!.voxmesh.session.v1.ResumeRequest\x1a".voxmesh.session.v1.ResumeResponseb\x06proto3'
+    b'\n voxmesh/session/v1/session.proto\x12\x12voxmesh.session.v1\x1a voxmesh/license/v1/license.proto"\xa7\x01\n\x0bOpenRequest\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12,\n\x04kind\x18\x02 \x01(\x0e2\x18.voxmesh.license.v1.KindR\x04kind\x12\x1d\n\nrequest_id\x18\x03 \x01(\tR\trequestId\x12\x18\n\x07dialect\x18\x04 \x01(\tR\x07dialect\x12\x1f\n\x0bexternal_id\x18\x05 \x01(\tR\nexternalId"\xf3\x01\n\x0cOpenResponse\x12\x1d\n\nsession_id\x18\x01 \x01(\tR\tsessionId\x12\x1d\n\nexpires_ms\x18\x02 \x01(\x04R\texpiresMs\x122\n\x06limits\x18\x03 \x01(\x0b2\x1a.voxmesh.license.v1.LimitsR\x06limits\x12\x1a\n\x08features\x18\x04 \x03(\tR\x08features\x12\x15\n\x06key_id\x18\x05 \x01(\tR\x05keyId\x12#\n\rrequests_left\x18\x06 \x01(\rR\x0crequestsLeft\x12\x19\n\x08lease_id\x18\x07 \x01(\tR\x07leaseId"H\n\x0cRenewRequest\x12\x1d\n\nsession_id\x18\x01 \x01(\tR\tsessionId\x12\x19\n\x08lease_id\x18\x02 \x01(\tR\x07leaseId".\n\rRenewResponse\x12\x1d\n\nexpires_ms\x18\x01 \x01(\x04R\texpiresMs"~\n\x0cCloseRequest\x12\x1d\n\nsession_id\x18\x01 \x01(\tR\tsessionId\x12\x19\n\x08lease_id\x18\x02 \x01(\tR\x07leaseId\x124\n\x05usage\x18\x03 \x01(\x0b2\x1e.voxmesh.license.v1.UsageEventR\x05usage"\x0f\n\rCloseResponse"\r\n\x0bListRequest"G\n\x0cListResponse\x127\n\x08sessions\x18\x01 \x03(\x0b2\x1b.voxmesh.session.v1.SessionR\x08sessions"\xc7\x01\n\x07Session\x12\x1d\n\nsession_id\x18\x01 \x01(\tR\tsessionId\x12,\n\x04kind\x18\x02 \x01(\x0e2\x18.voxmesh.license.v1.KindR\x04kind\x12\x15\n\x06key_id\x18\x03 \x01(\tR\x05keyId\x12\x1d\n\nstarted_ms\x18\x04 \x01(\x04R\tstartedMs\x12\x18\n\x07dialect\x18\x05 \x01(\tR\x07dialect\x12\x1f\n\x0bexternal_id\x18\x06 \x01(\tR\nexternalId"#\n\x0fCacheGetRequest\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key">\n\x10CacheGetResponse\x12\x14\n\x05found\x18\x01 \x01(\x08R\x05found\x12\x14\n\x05value\x18\x02 \x01(\x0cR\x05value"P\n\x0fCachePutRequest\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\x0cR\x05value\x12\x15\n\x06ttl_ms\x18\x03 \x01(\x04R\x05ttlMs"*\n\x10CachePutResponse\x12\x16\n\x06stored\x18\x01 \x01(\x08R\x06stored"G\n\x0bKeepRequest\x128\n\x07streams\x18\x01 \x03(\x0b2\x1e.voxmesh.session.v1.KeptStreamR\x07streams"\x8a\x01\n\nKeptStream\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n\x05state\x18\x02 \x01(\x0cR\x05state\x12\x14\n\x05audio\x18\x03 \x01(\x0cR\x05audio\x12\x12\n\x04drop\x18\x04 \x01(\rR\x04drop\x12\x14\n\x05fresh\x18\x05 \x01(\x08R\x05fresh\x12\x12\n\x04gone\x18\x06 \x01(\x08R\x04gone"&\n\x0cKeepResponse\x12\x16\n\x06pieces\x18\x01 \x03(\rR\x06pieces"#\n\rResumeRequest\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name"R\n\x0eResumeResponse\x12\x14\n\x05found\x18\x01 \x01(\x08R\x05found\x12\x14\n\x05state\x18\x02 \x01(\x0cR\x05state\x12\x14\n\x05audio\x18\x03 \x03(\x0cR\x05audio"d\n\x0eKeepJobRequest\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n\x05state\x18\x02 \x01(\x0cR\x05state\x12\x14\n\x05audio\x18\x03 \x01(\x0cR\x05audio\x12\x12\n\x04done\x18\x04 \x01(\x08R\x04done"%\n\x0fKeepJobResponse\x12\x12\n\x04kept\x18\x01 \x01(\x08R\x04kept"`\n\x10ClaimJobsRequest\x12\x18\n\x07holding\x18\x01 \x03(\tR\x07holding\x12\x1c\n\treleasing\x18\x02 \x03(\tR\treleasing\x12\x14\n\x05limit\x18\x03 \x01(\rR\x05limit")\n\x11ClaimJobsResponse\x12\x14\n\x05names\x18\x01 \x03(\tR\x05names"V\n\rGetJobRequest\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12"\n\naudio_from\x18\x02 \x01(\rH\x00R\taudioFrom\x88\x01\x01B\r\n\x0b_audio_from"R\n\x0eGetJobResponse\x12\x14\n\x05found\x18\x01 \x01(\x08R\x05found\x12\x14\n\x05state\x18\x02 \x01(\x0cR\x05state\x12\x14\n\x05audio\x18\x03 \x01(\x0cR\x05audio2\x8b\x07\n\x0eSessionService\x12I\n\x04Open\x12\x1f.voxmesh.session.v1.OpenRequest\x1a .voxmesh.session.v1.OpenResponse\x12L\n\x05Renew\x12 .voxmesh.session.v1.RenewRequest\x1a!.voxmesh.session.v1.RenewResponse\x12L\n\x05Close\x12 .voxmesh.session.v1.CloseRequest\x1a!.voxmesh.session.v1.CloseResponse\x12I\n\x04List\x12\x1f.voxmesh.session.v1.ListRequest\x1a .voxmesh.session.v1.ListResponse\x12U\n\x08CacheGet\x12#.voxmesh.session.v1.CacheGetRequest\x1a$.voxmesh.session.v1.CacheGetResponse\x12U\n\x08CachePut\x12#.voxmesh.session.v1.CachePutRequest\x1a$.voxmesh.session.v1.CachePutResponse\x12I\n\x04Keep\x12\x1f.voxmesh.session.v1.KeepRequest\x1a .voxmesh.session.v1.KeepResponse\x12O\n\x06Resume\x12!.voxmesh.session.v1.ResumeRequest\x1a".voxmesh.session.v1.ResumeResponse\x12R\n\x07KeepJob\x12".voxmesh.session.v1.KeepJobRequest\x1a#.voxmesh.session.v1.KeepJobResponse\x12X\n\tClaimJobs\x12$.voxmesh.session.v1.ClaimJobsRequest\x1a%.voxmesh.session.v1.ClaimJobsResponse\x12O\n\x06GetJob\x12!.voxmesh.session.v1.GetJobRequest\x1a".voxmesh.session.v1.GetJobResponseb\x06proto3'
 )
 
 
@@ -857,6 +1116,27 @@ class SessionServiceBase(betterproto2_grpclib.ServiceBase):
     async def resume(self, message: "ResumeRequest") -> "ResumeResponse":
         """
         Takes over what was kept of a stream: whoever asks next finds nothing.
+        """
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def keep_job(self, message: "KeepJobRequest") -> "KeepJobResponse":
+        """
+        Keeps a job that outlives its request: what it is, or the next piece of its audio.
+        """
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def claim_jobs(self, message: "ClaimJobsRequest") -> "ClaimJobsResponse":
+        """
+        Hands out jobs whose holder has not been heard of, and hears of those that the caller holds.
+        """
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def get_job(self, message: "GetJobRequest") -> "GetJobResponse":
+        """
+        Looks a job up.
         """
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
@@ -925,6 +1205,30 @@ class SessionServiceBase(betterproto2_grpclib.ServiceBase):
         response = await self.resume(request)
         await stream.send_message(response)
 
+    async def __rpc_keep_job(
+        self, stream: "grpclib.server.Stream[KeepJobRequest, KeepJobResponse]"
+    ) -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        response = await self.keep_job(request)
+        await stream.send_message(response)
+
+    async def __rpc_claim_jobs(
+        self, stream: "grpclib.server.Stream[ClaimJobsRequest, ClaimJobsResponse]"
+    ) -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        response = await self.claim_jobs(request)
+        await stream.send_message(response)
+
+    async def __rpc_get_job(
+        self, stream: "grpclib.server.Stream[GetJobRequest, GetJobResponse]"
+    ) -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        response = await self.get_job(request)
+        await stream.send_message(response)
+
     def __mapping__(self) -> "dict[str, grpclib.const.Handler]":
         return {
             "/voxmesh.session.v1.SessionService/Open": grpclib.const.Handler(
@@ -974,5 +1278,23 @@ class SessionServiceBase(betterproto2_grpclib.ServiceBase):
                 grpclib.const.Cardinality.UNARY_UNARY,
                 ResumeRequest,
                 ResumeResponse,
+            ),
+            "/voxmesh.session.v1.SessionService/KeepJob": grpclib.const.Handler(
+                self.__rpc_keep_job,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                KeepJobRequest,
+                KeepJobResponse,
+            ),
+            "/voxmesh.session.v1.SessionService/ClaimJobs": grpclib.const.Handler(
+                self.__rpc_claim_jobs,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                ClaimJobsRequest,
+                ClaimJobsResponse,
+            ),
+            "/voxmesh.session.v1.SessionService/GetJob": grpclib.const.Handler(
+                self.__rpc_get_job,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                GetJobRequest,
+                GetJobResponse,
             ),
         }
