@@ -88,3 +88,13 @@ def test_every_container_is_watched_and_comes_back(services: dict[str, Any]) -> 
     for name, service in services.items():
         assert service["healthcheck"]["test"], name
         assert service["restart"] == "unless-stopped", name
+
+
+def test_who_reports_usage_stops_before_who_writes_it_down(services: dict[str, Any]) -> None:
+    def needs(name: str) -> set[str]:
+        found = set(services[name].get("depends_on", ()))
+        return found.union(*(needs(other) for other in found))
+
+    assert {"asr", "tts", "session", "license"} <= needs("edge")
+    assert {"session", "license"} <= needs("asr") & needs("tts")
+    assert "license" in needs("session") and needs("license") == {"license-envoy"}
