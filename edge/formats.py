@@ -2,7 +2,7 @@
 
 import re
 
-from common.codec.decode import MAX_RATE_HZ, MIN_RATE_HZ
+from common.codec.wav import MAX_RATE_HZ, MIN_RATE_HZ
 from common.errors import InvalidArgument
 from common.pb.voxmesh.audio.v1 import AudioFormat, Encoding
 from edge.values import Fields, choice, integer

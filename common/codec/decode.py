@@ -16,11 +16,10 @@ from common.codec.files import AudioFile, sniff_container
 from common.codec.pushed import PushedFile
 from common.codec.resample import Normaliser
 from common.codec.samples import float_to_int16, to_int16
+from common.codec.wav import MAX_CHANNELS, MAX_RATE_HZ, MIN_RATE_HZ, plain_wav
 from common.errors import AudioTooLong, InvalidArgument, MissingParameter, UnsupportedFormat
 from common.pb.voxmesh.audio.v1 import AudioFormat, Encoding
 
-MIN_RATE_HZ, MAX_RATE_HZ = 4_000, 192_000
-MAX_CHANNELS = 16
 _HEAD_BYTES = 12  # enough for every container signature
 _READ_BYTES = 256 * 1024
 _OPUS_RATE_HZ = 48_000  # Opus always decodes at its full rate (RFC 6716)
@@ -241,32 +240,50 @@ def check_raw_format(spec: AudioFormat) -> None:
 
 
 class _RawFile(Iterator[bytes]):
-    """A recording without a header, block by block; the same attributes as AudioFile."""
+    """A recording whose samples lie bare in the file, block by block; the same attributes as AudioFile."""
 
-    def __init__(self, file: BinaryIO, spec: AudioFormat, *, keep_channels: bool, max_ms: int) -> None:
+    def __init__(
+        self,
+        file: BinaryIO,
+        spec: AudioFormat,
+        *,
+        keep_channels: bool,
+        max_ms: int,
+        n_bytes: int | None = None,
+        container: str = "",
+    ) -> None:
         check_raw_format(spec)
-        self._file = file
+        self._file, self._left = (
+            file,
+            n_bytes,
+        )  # bytes of samples that are still to be read; None is all there are
         self._decoder = Decoder(spec, keep_channels=keep_channels, max_ms=max_ms)
         self._ended = False
-        self.container = ""
+        self.container = container
         self.source_channels = spec.channels or 1
         self.source_rate_hz = spec.sample_rate_hz
         self.channels = self.source_channels if keep_channels else 1
-        self.duration_ms = 0
+        frames = (n_bytes or 0) // (_SAMPLE_BYTES[spec.encoding] * self.source_channels)
+        self.duration_ms = frames * 1000 // spec.sample_rate_hz
 
     @property
     def decoded_ms(self) -> int:
         return self._decoder.decoded_ms
 
     def __next__(self) -> bytes:
-        while not self._ended:
-            data = self._file.read(_READ_BYTES)
-            self._ended = not data
-            block = self._decoder.feed(data) if data else self._decoder.finish()
-            if block:
-                return block
-        self.close()
-        raise StopIteration
+        try:
+            while not self._ended:
+                data = self._file.read(_READ_BYTES if self._left is None else min(_READ_BYTES, self._left))
+                if self._left is not None:
+                    self._left -= len(data)
+                self._ended = not data
+                block = self._decoder.feed(data) if data else self._decoder.finish()
+                if block:
+                    return block
+            raise StopIteration
+        except BaseException:  # the end, or what ends it: nobody needs to close what was read to its end
+            self.close()
+            raise
 
     def close(self) -> None:
         self._decoder.close()
@@ -305,6 +322,11 @@ def decode_file(
             return _RawFile(file, spec, keep_channels=keep_channels, max_ms=max_ms)
         if spec is not None and spec.encoding == Encoding.OPUS and not sniff_container(head):
             raise UnsupportedFormat("bare Opus packets only make sense in a stream; send Ogg Opus")
+        if (plain := plain_wav(file)) is not None:
+            wav, n_bytes = plain
+            return _RawFile(
+                file, wav, keep_channels=keep_channels, max_ms=max_ms, n_bytes=n_bytes, container="wav"
+            )
         return AudioFile(file, keep_channels=keep_channels, max_ms=max_ms, close_source=True)
     except BaseException:
         file.close()

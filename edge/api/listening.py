@@ -1,6 +1,6 @@
 """Parameters of recognition, dialect by dialect."""
 
-from common.codec.decode import MAX_RATE_HZ, MIN_RATE_HZ
+from common.codec.wav import MAX_RATE_HZ, MIN_RATE_HZ
 from edge.api.fields import Field, decimal, flag, one_of, text, texts, unused, whole
 from edge.dialects import callbacks, deepgram, openai, smallest, twilio, waves
 from edge.finish.options import MAX_PHRASES, MAX_TERMS, REDACT
