@@ -52,7 +52,7 @@ async def _measure(options: argparse.Namespace) -> dict[str, object]:
     try:
         address = options.address or (worker.address if worker else "")
         channel = open_channel(address)
-        await _wait(channel, worker)
+        await wait_until_ready(channel, worker)
         client = AsrClient(channel)
         for clip in clips:
             await player.batch(client, clip, "")
@@ -151,7 +151,8 @@ def _playlist(clips: list[Clip], stream: int, seconds: float) -> list[Clip]:
     return result
 
 
-async def _wait(channel: object, worker: Worker | None) -> None:
+async def wait_until_ready(channel: object, worker: Worker | None) -> None:
+    """Raises RuntimeError when the recogniser ends first, or takes too long."""
     deadline = time.monotonic() + START_S
     while not await check_health(channel, "voxmesh.asr.v1.AsrService"):  # type: ignore[arg-type]
         if time.monotonic() > deadline or (worker and worker.process.poll() is not None):

@@ -105,7 +105,9 @@ def _sounding(pcm: Pcm) -> npt.NDArray[np.bool_]:
     if not frames:
         return np.ones(0, bool)
     power = np.square(pcm[: frames * samples].reshape(frames, samples)).mean(axis=1)
-    return power > np.percentile(power, _LOUD_PERCENTILE) * 10 ** (-_SILENCE_DB / 10)
+    floor = float(np.percentile(power, _LOUD_PERCENTILE)) * 10 ** (-_SILENCE_DB / 10)
+    loud: npt.NDArray[np.bool_] = power > floor
+    return loud
 
 
 def _within_sound(begin_s: float, end_s: float, sounding: npt.NDArray[np.bool_]) -> tuple[float, float]:

@@ -173,6 +173,17 @@ async def test_a_recording_is_recognised_whole(start: Start) -> None:
     assert rig.recogniser.most_active > 1
 
 
+@pytest.mark.parametrize("gap_ms", [0, 50])
+async def test_no_word_is_lost_or_doubled_wherever_a_window_ends(start: Start, gap_ms: int) -> None:
+    said = [f"w{i}" for i in range(220)]
+    for offset_ms in range(500, 3500, 390):  # windows end at other places of the same words
+        words = script(" ".join(said), start_ms=offset_ms, gap_ms=gap_ms)
+        rig = await start(words)
+        responses = await rig.ask(config(mode=pb.Mode.BATCH), *chunks(spoken(words), ms=5000))
+        assert len(rig.recogniser.requests) > 1
+        assert text(responses).split() == said, offset_ms
+
+
 async def test_a_batch_says_nothing_before_the_end_but_progress(start: Start) -> None:
     words = script(" ".join(f"w{i}" for i in range(500)))
     rig = await start(words)
