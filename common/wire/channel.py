@@ -24,14 +24,20 @@ class Channel:
     def __init__(self, address: str, *, max_message_bytes: int) -> None:
         self._address, self._max_message_bytes = address, max_message_bytes
         self._connections: list[Connection] = []
-        self._connecting = asyncio.Lock()
+        self._opening: asyncio.Task[None] | None = None
 
     async def call(self, path: str, headers: Iterable[tuple[str, str]] = ()) -> Stream:
         """Opens a call of the method at `path`; raises Unavailable when nobody listens."""
-        connection = self._with_room()
-        if connection is None:
-            async with self._connecting:  # a hundred streams that begin together share what one of them opens
-                connection = self._with_room() or await self._connect()
+        while (connection := self._with_room()) is None:
+            opening = self._opening
+            if opening is None or opening.done():
+                opening = self._opening = asyncio.create_task(self._connect(), name="wire connect")
+            # A hundred streams that begin together share one attempt; any of them may leave before its end.
+            await asyncio.wait({opening})
+            if opening.cancelled():
+                raise Unavailable("the channel was closed")
+            if error := opening.exception():
+                raise error
         return connection.call(path, tuple(headers))
 
     async def stream_stream(
@@ -62,6 +68,9 @@ class Channel:
 
     async def close(self) -> None:
         """Ends every call."""
+        if self._opening is not None:
+            self._opening.cancel()
+            await asyncio.wait({self._opening})
         for connection in self._connections:
             connection.close()
         self._connections.clear()
@@ -69,7 +78,7 @@ class Channel:
     def _with_room(self) -> Connection | None:
         return next((one for one in self._connections if one.has_room), None)
 
-    async def _connect(self) -> Connection:
+    async def _connect(self) -> None:
         self._connections = [one for one in self._connections if not one.closed]
         host, _, port = self._address.rpartition(":")
         loop = asyncio.get_running_loop()
@@ -78,11 +87,15 @@ class Channel:
             async with asyncio.timeout(CONNECT_WITHIN_S):
                 await loop.create_connection(lambda: connection, host.strip("[]"), int(port))
                 await connection.ready
+            if not connection.has_room:
+                raise Unavailable("the sidecar takes no calls")
         except (OSError, TimeoutError):
-            connection.close()
             raise Unavailable("the sidecar cannot be reached") from None
-        self._connections.append(connection)
-        return connection
+        else:
+            self._connections.append(connection)
+        finally:
+            if connection not in self._connections:
+                connection.close()
 
 
 async def _send(stream: Stream, requests: AsyncIterable[object]) -> None:

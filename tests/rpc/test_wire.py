@@ -268,6 +268,31 @@ async def test_nobody_listening_is_unavailable(wire: Wire) -> None:
         await talk(wire.channel(1), words("a"))
 
 
+async def test_a_sidecar_that_hangs_is_given_up_by_all_who_wait_at_once(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("common.wire.channel.CONNECT_WITHIN_S", 0.3)
+
+    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(say_nothing, "127.0.0.1", 0) as server:
+        channel = wire.channel(server.sockets[0].getsockname()[1])
+        async with asyncio.timeout(3):
+            told = await asyncio.gather(
+                *(talk(channel, words("a")) for _ in range(30)), return_exceptions=True
+            )
+        assert all(isinstance(one, Unavailable) for one in told)
+        hasty = asyncio.create_task(talk(channel, words("a")))
+        patient = asyncio.create_task(talk(channel, words("a")))
+        await asyncio.sleep(0.05)
+        hasty.cancel()
+        with pytest.raises(Unavailable):
+            await patient
+        await channel.close()
+
+
 Peer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
