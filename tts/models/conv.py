@@ -23,6 +23,9 @@ _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "sigmoid": torch.sigmoid_,
 }
 
+# Bytes that align the fields of oneDNN's memory descriptor; what is in them means nothing and differs by shape.
+_LAYOUT_GAPS = (slice(4, 8), slice(108, 112))
+
 # A convolution with something after it: a function, a sum, a sum that takes the place of one of its terms.
 _pointwise = torch.ops.mkldnn._convolution_pointwise.default
 _pointwise_plus = torch.ops.mkldnn._convolution_pointwise.binary
@@ -72,8 +75,10 @@ class Conv:
             return known
         size = [batch, self.weight.shape[1], 1, time]
         packed = torch.ops.mkldnn._reorder_convolution_weight(self.weight, *self._shape, 1, size)
-        layout = torch.ops.mkldnn._get_mkldnn_serialized_md(packed).numpy().tobytes()
-        kept: Tensor = self._layouts.setdefault(layout, packed)
+        layout = bytearray(torch.ops.mkldnn._get_mkldnn_serialized_md(packed).numpy())
+        for gap in _LAYOUT_GAPS:
+            layout[gap] = bytes(gap.stop - gap.start)
+        kept: Tensor = self._layouts.setdefault(bytes(layout), packed)
         self._packed[batch, time] = kept
         return kept
 
