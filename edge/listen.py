@@ -124,6 +124,7 @@ async def recognise_again(mesh: Mesh, job: Job, store: JobStore) -> Rendered:
             kind=Kind.LISTEN,
             dialect=dialect.name,
             request_id=job.id,
+            usage=mesh.usage,
             timeout_s=mesh.settings.admission_timeout_s,
             activity=mesh.activity,
         ) as admission:
