@@ -25,6 +25,7 @@ from edge.mesh import MESH, Mesh
 from edge.pages import add_pages
 from edge.quiet import drop_bad_requests
 from edge.routes import add_routes
+from edge.s3 import S3Signer
 from edge.settings import EdgeSettings
 from edge.twilio import add_twilio
 from edge.workers import watch_workers
@@ -43,7 +44,9 @@ async def build_app(settings: EdgeSettings) -> web.Application:
         live=LiveAsrClient(settings.mesh_address),
         tts=TtsClient(channel),
         session=session,
-        fetcher=Fetcher(timeout_s=settings.fetch_timeout_s, allow_private=settings.fetch_private),
+        fetcher=Fetcher(
+            timeout_s=settings.fetch_timeout_s, allow_private=settings.fetch_private, s3=S3Signer(settings)
+        ),
         keeper=Keeper(session, every_s=settings.resume_interval_s, enabled=settings.resume),
         health=Health(required=settings.required),
         known_keys=KnownKeys(LicenseClient(channel)),

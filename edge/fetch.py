@@ -11,6 +11,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
 from common.errors import InvalidArgument
+from edge.s3 import S3Signer
 
 MAX_REDIRECTS = 5
 CONNECT_TIMEOUT_S = 10.0
@@ -74,22 +75,41 @@ class PrivateAddress(OSError):
 class Fetcher:
     """Downloads; one per process. Close it."""
 
-    def __init__(self, *, timeout_s: float, allow_private: bool = False) -> None:
-        self._allow_private = allow_private
+    def __init__(self, *, timeout_s: float, allow_private: bool = False, s3: S3Signer | None = None) -> None:
+        self._allow_private, self._s3 = allow_private, s3
+        # The installation's own store may be private; its answers lead nowhere else.
+        self._store = (
+            Fetcher(timeout_s=timeout_s, allow_private=True) if s3 is not None and s3.own_endpoint else None
+        )
+        self._redirects = MAX_REDIRECTS
+        if self._store is not None:
+            self._store._redirects = 0
         self._timeout = aiohttp.ClientTimeout(total=timeout_s, connect=CONNECT_TIMEOUT_S)
         self._session: aiohttp.ClientSession | None = None
 
     async def close(self) -> None:
         if self._session is not None:
             await self._session.close()
+        if self._store is not None:
+            await self._store.close()
 
     @asynccontextmanager
     async def open(self, url: str) -> AsyncIterator[AsyncIterator[bytes]]:
         """The bytes behind `url`; whoever reads them counts them.
 
         Raises:
-            InvalidArgument: not http(s), private, unreachable, too slow, or not answered with 200.
+            InvalidArgument: not http(s) or s3, private, unreachable, too slow, or not answered with 200.
         """
+        if self._s3 is not None and url.startswith("s3://"):
+            signed = await self._s3.sign(url)
+            async with (self._store or self)._open(signed) as pieces:
+                yield pieces
+        else:
+            async with self._open(url) as pieces:
+                yield pieces
+
+    @asynccontextmanager
+    async def _open(self, url: str) -> AsyncIterator[AsyncIterator[bytes]]:
         if self._session is None:
             connector = aiohttp.TCPConnector(
                 resolver=PublicResolver(allow_private=self._allow_private), use_dns_cache=False, limit=32
@@ -119,7 +139,7 @@ class Fetcher:
             ) from None
 
     async def _follow(self, session: aiohttp.ClientSession, url: URL) -> aiohttp.ClientResponse:
-        for _ in range(MAX_REDIRECTS + 1):
+        for _ in range(self._redirects + 1):
             checked_url(str(url), allow_private=self._allow_private)
             response = await session.get(
                 url, allow_redirects=False, headers={"Accept-Encoding": "identity", "User-Agent": "voxmesh"}
@@ -132,7 +152,7 @@ class Fetcher:
             location = response.headers.get("Location", "")
             response.close()
             url = url.join(_parse(location, relative=True))
-        raise InvalidArgument(f"the url redirects more than {MAX_REDIRECTS} times", parameter="url")
+        raise InvalidArgument(f"the url redirects more than {self._redirects} times", parameter="url")
 
 
 def checked_url(text: str, *, allow_private: bool = False) -> URL:
@@ -140,7 +160,7 @@ def checked_url(text: str, *, allow_private: bool = False) -> URL:
     url = _parse(text)
     # Names go through the resolver; an address in the url does not.
     if url.scheme not in ("http", "https") or not url.host:
-        raise InvalidArgument("url must begin with http:// or https://", parameter="url")
+        raise InvalidArgument("url must begin with http://, https:// or s3://", parameter="url")
     try:
         ipaddress.ip_address(url.host.partition("%")[0])
     except ValueError:

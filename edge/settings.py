@@ -96,6 +96,18 @@ class EdgeSettings(ServiceSettings):
         False, validation_alias="EDGE_FETCH_PRIVATE", description="urls into private networks"
     )
 
+    # Credentials to read s3:// urls with; without them such a url is refused.
+    s3_access_key_id: str = Field("", validation_alias="EDGE_S3_ACCESS_KEY_ID", repr=False)
+    s3_secret_access_key: str = Field("", validation_alias="EDGE_S3_SECRET_ACCESS_KEY", repr=False)
+    s3_session_token: str = Field("", validation_alias="EDGE_S3_SESSION_TOKEN", repr=False)
+    s3_region: str = Field("us-east-1", pattern="^[a-z0-9-]+$", validation_alias="EDGE_S3_REGION")
+    s3_endpoint: str = Field(
+        "",
+        pattern="^(https?://[^/]+/?)?$",
+        validation_alias="EDGE_S3_ENDPOINT",
+        description="of a store that is not Amazon's; it may be in a private network",
+    )
+
     @property
     def max_request_bytes(self) -> int:
         return self.max_request_mb * MIB
