@@ -41,6 +41,7 @@ async def serve(
     background: Sequence[Coroutine[Any, Any, None]] = (),
     on_stop: Callable[[], Awaitable[None]] | None = None,
     health_details: Details | None = None,
+    needed: Callable[[], bool] | None = None,
 ) -> None:
     """Serves until SIGTERM or SIGINT, then drains: no new work, open calls get `shutdown_grace_s`, or less when the
     signal comes again.
@@ -54,6 +55,9 @@ async def serve(
         background: tasks that live as long as the server (loading, watching); one that fails ends the process.
         on_stop: runs after the last call ended.
         health_details: more fields for /health.
+        needed: whether requests that were let in will still call. While it is so a stop waits, within the grace, and
+            the service goes on as before: others may be told to stop at the same moment. Where everybody stops in
+            order (`drain_notice_s` is 0) nobody asks.
     """
     rpc = RpcServer(*servicers)
     try:
@@ -77,6 +81,8 @@ async def serve(
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(job) for job in (*background, rpc.follow(ready))]
             await stop.wait()
+            if needed is not None and settings.drain_notice_s:
+                await _linger(needed, settings.shutdown_grace_s, hurry)
             ready.set("draining", False, "the service is stopping")
             await asyncio.sleep(min(settings.drain_notice_s, settings.shutdown_grace_s))
             await _drain(rpc, settings.shutdown_grace_s, hurry)
@@ -90,6 +96,13 @@ async def serve(
             await ops.cleanup()
         log.info("stopped")
         gc.freeze()  # all memory goes at once; looking through it for garbage first would take a second
+
+
+async def _linger(needed: Callable[[], bool], within_s: float, hurry: asyncio.Event) -> None:
+    begin = time.monotonic()
+    while needed() and time.monotonic() - begin < within_s and not hurry.is_set():  # noqa: ASYNC110
+        await asyncio.sleep(HEALTH_POLL_S)
+    log.info("lingered", took_s=round(time.monotonic() - begin, 2), still_needed=needed())
 
 
 async def _drain(rpc: "RpcServer", grace_s: float, hurry: asyncio.Event) -> None:

@@ -16,11 +16,13 @@ SHUTDOWN_GRACE_S   how long open streams may go on            default 20
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
@@ -87,13 +89,21 @@ def main() -> int:
             begin = quiet_since = time.monotonic()
             while (now := time.monotonic()) - begin < sidecar.drain_s and now - quiet_since < LINGER_S:
                 time.sleep(0.1)
-                if active_requests(sidecar.admin):
+                if active_requests(sidecar.admin) or _has_process(sidecar):
                     quiet_since = now
             process.terminate()
 
         signal.signal(signal.SIGTERM, drain)
         signal.signal(signal.SIGINT, drain)
         return process.wait()
+
+
+def _has_process(sidecar: Sidecar) -> bool:
+    """Whether the process beside us still takes calls: it may stay for requests that others have open."""
+    for endpoint in (process for ingress in sidecar.ingress for process in ingress.processes):
+        with suppress(OSError), socket.create_connection((endpoint.host, endpoint.port), timeout=1.0):
+            return True
+    return False
 
 
 def _ingress(service: str, env: Mapping[str, str]) -> Ingress:

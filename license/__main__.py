@@ -53,6 +53,7 @@ async def run(settings: LicenseSettings) -> None:
         background=[_announce(settings.port), _watch(document, leases)],
         on_stop=ledger.close,
         health_details=lambda: _health(gate, key),
+        needed=lambda: len(leases) > 0,
     )
 
 

@@ -65,6 +65,7 @@ async def run(settings: SessionSettings) -> None:
             "redis": "healthy" if store.available else "unavailable",
             "sessions": len(registry),
         },
+        needed=lambda: len(registry) > 0 or len(outbox) > 0,
     )
 
 

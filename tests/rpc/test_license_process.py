@@ -11,7 +11,14 @@ from pathlib import Path
 import pytest
 
 from common.clients import LicenseClient, check_health, open_channel
-from common.pb.voxmesh.license.v1 import UsageEvent, ValidateRequest
+from common.pb.voxmesh.license.v1 import (
+    AcquireRequest,
+    Kind,
+    ReleaseRequest,
+    ReportRequest,
+    UsageEvent,
+    ValidateRequest,
+)
 from common.state import ledger_path, read_license_key
 from license.ledger import Ledger, Usage
 from session.outbox import Outbox
@@ -97,6 +104,29 @@ async def test_a_service_that_is_killed_loses_no_usage_and_doubles_none(process:
     ledger = Ledger(ledger_path(process.state))
     assert sorted(ledger.event_ids()) == sorted(f"event-{number}" for number in range(EVENTS))
     assert ledger.usage(key_id) == Usage(EVENTS, 10 * EVENTS, 0)
+    ledger.close()
+
+
+async def test_it_stays_for_requests_that_are_open(process: LicenseProcess) -> None:
+    """Everything may be told to stop at once, and who finishes last still has usage to report."""
+    process.start(DRAIN_NOTICE_S="0.1")
+    await process.healthy()
+    channel = open_channel(process.address)
+    client = LicenseClient(channel)
+    key = read_license_key(process.state) or ""
+    lease = await client.acquire(AcquireRequest(key=key, kind=Kind.LISTEN))
+    assert process.process is not None
+    process.process.terminate()
+    await asyncio.sleep(1.0)
+    assert await check_health(channel, "") and process.process.poll() is None
+    event = UsageEvent("last", lease.key_id, Kind.LISTEN, audio_ms=10)
+    assert (await client.report(ReportRequest(events=[event]))).accepted == 1
+    await client.release(ReleaseRequest(lease_id=lease.lease_id))
+    await channel.close(None)
+    printed = await asyncio.to_thread(process.end, kill=False)
+    assert process.process.returncode == 0 and '"still_needed": false' in printed
+    ledger = Ledger(ledger_path(process.state))
+    assert ledger.event_ids() == ["last"]
     ledger.close()
 
 
