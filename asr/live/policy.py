@@ -102,7 +102,7 @@ class StreamPolicy:
         """How urgent `next_job` would be; None while it has nothing to do."""
         due = self._due(now_s)
         if due is None or due[1] is not Aim.INTERIM:
-            return None if due is None else Urgency.CLOSING
+            return due and (Urgency.PAUSED if due[1] is Aim.FINAL and not due[0].closed else Urgency.CLOSING)
         return Urgency.LATER if due[0].shown[0] else Urgency.FIRST
 
     def next_job(self, now_s: float) -> Job | None:

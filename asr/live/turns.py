@@ -1,7 +1,7 @@
 """Who decodes next, of the live channels that share an engine, and how far behind the engine is.
 
-What closes an utterance goes at once. Interims wait for one of few places: those of an utterance that has shown
-nothing yet first, then whoever waited longest since its last one. A job is made when its turn comes, so it holds the
+What closes an utterance goes at once. The rest waits for one of few places: finals that are begun in a pause first,
+then interims of an utterance that has shown nothing yet, then whoever waited longest since its last one. A job is made when its turn comes, so it holds the
 newest audio, and under load interims get rarer instead of late.
 """
 
@@ -18,15 +18,16 @@ class Urgency(IntEnum):
     """Of a decode, most urgent first."""
 
     CLOSING = 0  # of finals and cuts
-    FIRST = 1  # nothing was shown of the utterance
-    LATER = 2
+    PAUSED = 1  # of a final that will be wanted if nobody goes on speaking
+    FIRST = 2  # nothing was shown of the utterance
+    LATER = 3
 
 
 class Turns:
     """The places of one engine.
 
     Args:
-        at_once: interims start while fewer live decodes than this are in flight.
+        at_once: what closes nothing starts while fewer live decodes than this are in flight.
         clock: seconds, monotonic.
     """
 
@@ -42,7 +43,7 @@ class Turns:
     def delay_s(self) -> float:
         """How long a decode that closes an utterance takes at present, waiting included."""
         longest = max(
-            (self._clock() - begun for urgency, begun in self._busy.values() if urgency is Urgency.CLOSING),
+            (self._clock() - begun for urgency, begun in self._busy.values() if urgency <= Urgency.PAUSED),
             default=0.0,
         )
         return max(self._faded(), longest)
@@ -64,7 +65,7 @@ class Turns:
     def end(self, channel: object, *, finished: bool = True) -> None:
         """It does no more; the next in line are woken. `finished`: it was not given up."""
         urgency, begun = self._busy.pop(channel)
-        if finished and urgency is Urgency.CLOSING:
+        if finished and urgency <= Urgency.PAUSED:
             took_s = self._clock() - begun
             self._delay_s = self._faded() + _FOLLOW * (took_s - self._faded())
             self._measured_s = self._clock()

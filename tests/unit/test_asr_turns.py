@@ -19,22 +19,23 @@ def test_interims_wait_for_a_place_and_finals_do_not() -> None:
     assert turns.ask("c", Urgency.CLOSING, lambda: None)
 
 
-def test_first_interims_go_before_later_ones_and_the_longest_unserved_first() -> None:
+def test_pauses_go_first_then_first_interims_then_the_longest_unserved() -> None:
     turns, woken = Turns(1), []
-    for channel in ("a", "b", "c"):
+    for channel in ("a", "b", "c", "d"):
         turns.begin(channel, Urgency.CLOSING)
         turns.end(channel)
     turns.begin("x", Urgency.LATER)
-    for channel, urgency in (("b", Urgency.LATER), ("a", Urgency.LATER), ("c", Urgency.FIRST)):
+    wanted = (("b", Urgency.LATER), ("a", Urgency.LATER), ("c", Urgency.FIRST), ("d", Urgency.PAUSED))
+    for channel, urgency in wanted:
 
         def wake(channel: str = channel, urgency: Urgency = urgency) -> None:
             woken.append(channel)
             turns.begin(channel, urgency)
 
         assert not turns.ask(channel, urgency, wake)
-    for done in ("x", "c", "a"):
+    for done in ("x", "d", "c", "a"):
         turns.end(done)
-    assert woken == ["c", "a", "b"]
+    assert woken == ["d", "c", "a", "b"]
 
 
 def test_a_channel_that_wants_nothing_any_more_passes_its_turn_on() -> None:
