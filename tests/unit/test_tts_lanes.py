@@ -3,7 +3,11 @@
 import threading
 
 import pytest
+import torch
 
+from tests.fakes.tiny_kokoro import tiny_kokoro
+from tests.fakes.tiny_vits import tiny_voice
+from tts.model import Clause
 from tts.models.lanes import Lanes
 
 
@@ -38,3 +42,18 @@ def test_a_job_that_raises_is_heard_and_lanes_go_on(broken: int) -> None:
     with pytest.raises(ValueError, match="no such window"):
         crew.run([lambda n=n: job(n) for n in range(4)])  # type: ignore[misc]
     assert crew.run([lambda: 1, lambda: 2]) == [1, 2]
+
+
+def test_voices_of_both_kinds_take_turns_with_their_threads() -> None:
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        slow = tiny_kokoro()
+        fast = tiny_voice(threads=2)
+        for _ in range(2):
+            fast.begin([Clause((1, 2, 3), seed=0)])
+            assert torch.get_num_threads() == 1
+            slow.begin([Clause((0, 3, 4, 0), seed=0)])
+            assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)

@@ -53,3 +53,9 @@ class Lanes:
         for other in begun:
             other.result()
         return [results[number] for number in range(len(jobs))]
+
+
+def use_threads(count: int) -> None:
+    """Each operator on so many threads from now on: voices of one process differ in that, and take turns."""
+    if torch.get_num_threads() != count:
+        torch.set_num_threads(count)

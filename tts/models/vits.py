@@ -18,7 +18,7 @@ from tts.model import Clause, VoiceInfo, WordTime
 from tts.models.duration import DurationPredictor
 from tts.models.flow import Flow
 from tts.models.hifigan import Decoder
-from tts.models.lanes import Lanes
+from tts.models.lanes import Lanes, use_threads
 from tts.models.stretches import Stretches, VitsSpeech, grid
 from tts.models.text_encoder import TextEncoder
 from tts.models.weights import Weights
@@ -160,9 +160,9 @@ class VitsVoice:
         self.lanes.run(jobs)
 
     def _one_thread(self) -> None:
-        """This voice spreads its work over cores itself; another in the same process may not."""
-        if self.device.type == "cpu" and torch.get_num_threads() != 1:
-            torch.set_num_threads(1)
+        """This voice spreads its work over cores itself."""
+        if self.device.type == "cpu":
+            use_threads(1)
 
 
 def _generator(seed: int | None) -> torch.Generator:

@@ -15,6 +15,7 @@ from tts.model import Clause, VoiceInfo, WordTime
 from tts.models.kokoro.decoder import SAMPLES_PER_FRAME, Decoder, noise_shape
 from tts.models.kokoro.prosody import Prosody
 from tts.models.kokoro.text import Albert, TextEncoder
+from tts.models.lanes import use_threads
 from tts.models.weights import Weights
 
 STYLE = 128  # values of a style for the decoder; as many follow for the prosody
@@ -51,6 +52,7 @@ class KokoroNet:
         self.noise = noise
         self.symbols, self.places = len(self.text.table), len(self.albert.places)
         self.device = self.narrow.device
+        self.threads = torch.get_num_threads()
 
     def durations(self, ids: Sequence[int], style: Tensor, speed: float) -> tuple[Tensor, Tensor]:
         """Frames of each id [n] and the features of each [n, features]; `style` [2 * STYLE]."""
@@ -107,6 +109,7 @@ class KokoroVoice:
     @torch.inference_mode()
     def begin(self, clauses: Sequence[Clause]) -> list[KokoroSpeech]:
         """Durations of each clause; the sound is left to `decode`."""
+        use_threads(self.net.threads)
         return [self._begin(clause) for clause in clauses]
 
     def _begin(self, clause: Clause) -> KokoroSpeech:
@@ -130,6 +133,7 @@ class KokoroVoice:
 
     def decode(self, speeches: Sequence[KokoroSpeech], frames: int) -> list[npt.NDArray[np.float32]]:
         """The next `frames` of each clause whose sound is ready, nothing of the others; works `STEP_S` on those."""
+        use_threads(self.net.threads)
         until = time.perf_counter() + STEP_S
         return [self._decode(speech, frames, until) for speech in speeches]
 
