@@ -17,7 +17,9 @@ from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, w
 from common import logs
 from common.errors import AtCapacity, Internal, InvalidArgument, NotFound, Unavailable, VoxmeshError
 from edge.bodies import Recording
+from edge.callback_stream import CallbackStream
 from edge.callbacks import Courier, Delivery, settle
+from edge.dialects.callbacks import Callback
 from edge.job_store import Job, JobStore
 from edge.mesh import MESH
 from edge.settings import EdgeSettings
@@ -81,6 +83,20 @@ class Jobs:
         self._remember(job)
         await self._store.add(job, recording)
         self._keep(self._tasks, self._run(job, held, work), f"job {job.id}")
+
+    async def stream(self, id: str, callback: Callback, key: str) -> CallbackStream:
+        """A way for the messages of a live stream to their url; it ends by itself after `end` was called.
+
+        Raises:
+            AtCapacity: too many deliveries are on their way.
+            InvalidArgument: nothing will ever be sent to that address.
+        """
+        if len(self._deliveries) >= self._settings.max_deliveries:
+            raise AtCapacity("too many deliveries are waiting", retry_after_s=10)
+        await self.courier.check(callback.url)
+        stream = CallbackStream(id, callback, self.courier, self._settings.callback_secret or key)
+        self._keep(self._deliveries, stream.run(), f"deliver {id}")
+        return stream
 
     async def find(self, id: str, owner: str) -> Job:
         """A job of this owner; raises NotFound."""

@@ -12,12 +12,25 @@ from common.errors import Cancelled, DeadlineExceeded, Unavailable, VoxmeshError
 from common.pb.voxmesh.asr.v1 import RecognizeResponse
 from common.pb.voxmesh.license.v1 import Kind
 from edge.admission import Admission
+from edge.callback_stream import CallbackStream
 from edge.finish.results import LiveFinisher
+from edge.jobs import JOBS
 from edge.keeper import Kept, name_of
 from edge.keys import accepted_protocol
 from edge.mesh import MESH, REQUEST_ID, Handler, Mesh
 from edge.relay import Relay
-from edge.requests import Action, Audio, End, Flush, HearsQuiet, ListenProtocol, Reconfigure, Reply, Resumes
+from edge.requests import (
+    Action,
+    Audio,
+    CallsBack,
+    End,
+    Flush,
+    HearsQuiet,
+    ListenProtocol,
+    Reconfigure,
+    Reply,
+    Resumes,
+)
 from edge.sockets import (
     close_socket,
     first_error,
@@ -48,7 +61,8 @@ def listen_stream_handler(dialect: str, factory: ProtocolFactory, *, max_frame_b
         external_id = request.query.get("external_session_id", "")
         async with mesh.admit(request, Kind.LISTEN_STREAM, dialect, external_id) as admission:
             kept = await _kept(mesh, request, protocol)
-            connection = ListenConnection(mesh, request, protocol, admission, kept)
+            callback = await _callback(mesh, request, protocol)
+            connection = ListenConnection(mesh, request, protocol, admission, kept, callback)
             try:
                 socket = await open_socket(
                     request,
@@ -74,6 +88,12 @@ async def _kept(mesh: Mesh, request: web.Request, protocol: ListenProtocol) -> K
     return await mesh.keeper.take(name_of(mesh.key_of(request), protocol.public_id))
 
 
+async def _callback(mesh: Mesh, request: web.Request, protocol: ListenProtocol) -> CallbackStream | None:
+    if not isinstance(protocol, CallsBack) or protocol.callback is None:
+        return None
+    return await request.app[JOBS].stream(request[REQUEST_ID], protocol.callback, mesh.key_of(request))
+
+
 class ListenConnection:
     """One client: reads its frames, writes its events."""
 
@@ -84,9 +104,11 @@ class ListenConnection:
         protocol: ListenProtocol,
         admission: Admission,
         kept: Kept | None = None,
+        callback: CallbackStream | None = None,
     ) -> None:
         self._mesh, self._protocol, self._admission = mesh, protocol, admission
         self._kept = kept
+        self._callback = callback  # takes the messages instead of the socket
         self._kept_name = (
             name_of(mesh.key_of(request), protocol.public_id) if isinstance(protocol, Resumes) else ""
         )
@@ -110,6 +132,8 @@ class ListenConnection:
         self._admission.audio_ms = self._audio_ms_before + self._decoder.decoded_ms
         self._admission.used = self._options.features
         self._decoder.close()
+        if self._callback is not None:
+            self._callback.end()
         self._mesh.keeper.release(self._kept_name, self._relay_of, ended=self._admission.finished)
 
     async def run(self, socket: web.WebSocketResponse) -> None:
@@ -117,6 +141,8 @@ class ListenConnection:
         self._socket = socket
         error: VoxmeshError | None = None
         try:
+            if self._callback is not None and isinstance(self._protocol, CallsBack):
+                await send_json(socket, self._protocol.calling_back(), self._mesh.settings.slow_client_s)
             for message in self._protocol.opened():
                 await self._send(message)
             await self._resume()
@@ -298,6 +324,9 @@ class ListenConnection:
             relay = following
 
     async def _send(self, message: dict[str, object]) -> None:
+        if self._callback is not None:
+            await self._callback.send(message, self._mesh.settings.slow_client_s)
+            return
         await send_json(self._socket, message, self._mesh.settings.slow_client_s)
 
 

@@ -17,6 +17,7 @@ from common.pb.voxmesh.asr.v1 import (
 )
 from common.pb.voxmesh.audio.v1 import AudioFormat, Encoding
 from common.pb.voxmesh.tts.v1 import Markup, Pronunciation, SynthesizeConfig
+from edge.dialects.callbacks import Callback
 from edge.finish.options import Finish
 from edge.values import Json
 
@@ -235,6 +236,17 @@ class HearsQuiet(Protocol):
 
     def quiet(self) -> list[Action]:
         """The client has sent nothing for `quiet_s`; asked once for each such silence."""
+        ...
+
+
+@runtime_checkable
+class CallsBack(Protocol):
+    """A dialect whose clients may want the messages at a url instead of on the socket."""
+
+    callback: Callback | None
+
+    def calling_back(self) -> Json:
+        """What the socket hears instead."""
         ...
 
 

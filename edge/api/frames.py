@@ -87,6 +87,7 @@ DEEPGRAM_OUT = (
     ),
     typed("ConfigureSuccess", "The key terms are in use.", {"request_id": TEXT, "keyterms": many(TEXT)}),
     typed("ConfigureFailure", "They are not.", {"request_id": TEXT, "code": TEXT, "description": TEXT}),
+    Message("accepted", "The only message where `callback` gets the others.", record({"request_id": TEXT})),
     typed("Resumed", _RESUMED, {"request_id": TEXT, "resumed": FLAG, "position": SECONDS}),
     typed("Error", "The stream ends.", {"variant": TEXT, "description": TEXT, "message": TEXT}),
 )  # fmt: skip

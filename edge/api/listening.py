@@ -179,6 +179,10 @@ DEEPGRAM_LIVE = (
     *KEYTERMS,
     *FINISH,
     _session_id("^[A-Za-z0-9_.:-]{1,128}$"),
+    text(
+        "callback", "Where the messages go instead of the socket; signed.", max_chars=callbacks.MAX_URL_CHARS
+    ),
+    next(one for one in CALLBACKS if one.name == "callback_method"),
     *unused("no_delay", "filler_words", "version", "tag", "mip_opt_out"),
 )
 PULSE_LIVE = (

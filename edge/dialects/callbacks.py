@@ -50,14 +50,14 @@ class Callback:
         return {"request_id": request_id, "err_code": error.code, "err_msg": error.message}
 
 
-def asked(fields: Fields) -> Callback | None:
-    """The callback that a request asks for, if it does; raises InvalidArgument."""
-    if url := string(fields, "callback_url", max_chars=MAX_URL_CHARS):
+def asked(fields: Fields, styles: tuple[str, ...] = ("smallest", "deepgram", "waves")) -> Callback | None:
+    """The callback that a request asks for, if it does, in one of these styles; raises InvalidArgument."""
+    if "smallest" in styles and (url := string(fields, "callback_url", max_chars=MAX_URL_CHARS)):
         return Callback("smallest", url)
-    if url := string(fields, "callback", max_chars=MAX_URL_CHARS):
+    if "deepgram" in styles and (url := string(fields, "callback", max_chars=MAX_URL_CHARS)):
         method = choice(fields, "callback_method", "post", {"post": "POST", "put": "PUT"})
         return Callback("deepgram", url, method)
-    if url := string(fields, "webhook_url", max_chars=MAX_URL_CHARS):
+    if "waves" in styles and (url := string(fields, "webhook_url", max_chars=MAX_URL_CHARS)):
         return Callback("waves", url, choice(fields, "webhook_method", "post", METHODS), _extra(fields))
     return None
 

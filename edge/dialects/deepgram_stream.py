@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from common.errors import InvalidArgument, VoxmeshError
 from common.pb.voxmesh.asr.v1 import RecognizeResponse, Result
-from edge.dialects import deepgram, smallest
+from edge.dialects import callbacks, deepgram, smallest
 from edge.finish.options import finish_options
 from edge.formats import input_format, language
 from edge.requests import Action, Audio, End, Flush, ListenOptions, Reconfigure, Reply
@@ -32,6 +32,7 @@ class DeepgramListen:
             InvalidArgument: a value that cannot be read.
         """
         self.options = _options(query)
+        self.callback = callbacks.asked(query, styles=("deepgram",))
         self._interims = self.options.interim_results
         asked = string(query, "session_id", max_chars=128)
         if asked and not _ID.fullmatch(asked):
@@ -44,6 +45,9 @@ class DeepgramListen:
 
     def opened(self) -> list[Json]:
         return []
+
+    def calling_back(self) -> Json:
+        return {"request_id": self._request_id}
 
     def resumed(self, found: bool, at_ms: int) -> list[Json]:
         """Not in the vendor's dialect: who asks for it knows of it."""

@@ -69,6 +69,10 @@ async def begin(
     for at in range(0, len(pcm), 1_000):
         await socket.send_bytes(pcm[at : at + 1_000])
     await until_kept(edge, unsettled * 3_200, len(pcm))
+    settled = text_of(numbers[: len(numbers) - unsettled])
+    async with asyncio.timeout(5):  # the client has heard what is settled
+        while not told or " ".join(finals(told)) != settled:
+            await asyncio.sleep(0.01)
     edge.mesh.keeper.enabled = False  # as if it had been killed: nobody tidies up
     edge.mesh.keeper._streams.clear()
     assert socket._response.connection is not None
@@ -131,6 +135,9 @@ async def test_a_client_that_lost_its_network_comes_back_to_the_same_edge(edge: 
     reading = asyncio.create_task(read(socket, told))
     await socket.send_bytes(speech([1, 0, 2, 3]))
     await until_kept(edge, 6_400)
+    async with asyncio.timeout(5):
+        while not finals(told):
+            await asyncio.sleep(0.01)
     after = await go_on(edge, PULSE, id_of(told), [4, 0])  # the old socket is still there
     assert finals(after) == ["w2 w3 w4"]
     await socket.close()

@@ -113,7 +113,7 @@ READERS: list[tuple[str, tuple[Field, ...], tuple[Callable[[Asked], object], ...
         (lambda fields: waves.speak_request(fields, newest=True),),
         BOTH_OUTPUTS,
     ),
-    ("deepgram live", listening.DEEPGRAM_LIVE, (lambda q: DeepgramListen(q, "r"),), ({}, {"utterance_end_ms": "900"}, {"endpointing": "300"})),
+    ("deepgram live", listening.DEEPGRAM_LIVE, (lambda q: DeepgramListen(q, "r"),), ({}, {"utterance_end_ms": "900"}, {"endpointing": "300"}, {"callback": "http://a"})),
     (
         "pulse live",
         listening.PULSE_LIVE,
