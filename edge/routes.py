@@ -46,12 +46,9 @@ def _listened(result: Transcript, fields: Fields) -> Rendered:
 
 
 def _speak(fields: Fields) -> SpeakRequest:
-    """Smallest names a voice, Deepgram a model."""
-    return (
-        smallest_speak.speak_request(fields)
-        if "voice" in fields or "voice_id" in fields
-        else deepgram_speak.speak_request(fields)
-    )
+    """Smallest names a voice or an output_format, Deepgram a model and an encoding."""
+    smallest_asks = not {"voice", "voice_id", "output_format"}.isdisjoint(fields)
+    return smallest_speak.speak_request(fields) if smallest_asks else deepgram_speak.speak_request(fields)
 
 
 def _deepgram(request: web.Request) -> DeepgramListen:

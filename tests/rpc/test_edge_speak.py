@@ -43,6 +43,12 @@ async def test_a_wav_has_the_right_sizes(edge: Edge) -> None:
     assert (usage.characters, usage.audio_ms, usage.kind) == (12, 120, Kind.SPEAK)
 
 
+async def test_who_asks_for_a_format_gets_it_with_or_without_a_voice(edge: Edge) -> None:
+    for output in ("wav", "mp3", "flac"):
+        _, _, headers = await speak(edge, {"text": "Hi.", "output_format": output})
+        assert headers["Content-Type"] == {"mp3": "audio/mpeg"}.get(output, f"audio/{output}")
+
+
 @pytest.mark.parametrize("path", ["/v1/speak", "/v1/audio/speech", "/waves/v1/tts"])
 async def test_a_long_wav_leaves_before_it_is_whole(edge: Edge, path: str) -> None:
     text = "The first sentence. The second sentence, which takes its time."
