@@ -25,7 +25,6 @@ BUCKET_SAMPLES = SAMPLE_RATE_HZ // 2
 # Audio of one encoder call. On CPU a window alone fills the cores.
 _GPU_BATCH_SAMPLES = 960 * SAMPLE_RATE_HZ
 _TIMESTAMPS = 1501  # the last tokens of the vocabulary: not written, so not computed
-_FEW_ROWS = 24  # up to here one thread is faster than waking the others for each small product
 
 
 class Whisper:
@@ -135,8 +134,7 @@ class Whisper:
     @torch.inference_mode()
     def forward(self, segments: Sequence[Segment]) -> torch.Tensor:
         """Appends tokens to rows -> logits [wanted, n_logits] float32; suppressed tokens lie far below all others."""
-        few = sum(len(segment.tokens) for segment in segments) <= _FEW_ROWS
-        torch.set_num_threads(1 if few else self._threads)
+        torch.set_num_threads(self._threads)
         return self._decoder.logits(self._decoder.hidden(segments))
 
     @torch.inference_mode()
