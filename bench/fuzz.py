@@ -155,8 +155,8 @@ def _alone() -> Iterator[None]:
         raise OSError("there is no network here")
 
     with (
-        mock.patch("edge.fetch.PublicResolver.resolve", nowhere),
-        mock.patch("edge.fetch.is_public", lambda _: False),
+        mock.patch("edge.listening.fetch.PublicResolver.resolve", nowhere),
+        mock.patch("edge.listening.fetch.is_public", lambda _: False),
     ):
         yield
 

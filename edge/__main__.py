@@ -13,8 +13,8 @@ from common.logs import announce
 from common.server import start_process
 from common.settings import load
 from edge.app import build_app
+from edge.doors.listeners import PortTaken
 from edge.drain import CUT_OFF_S, drain
-from edge.listeners import PortTaken
 from edge.mesh import MESH
 from edge.settings import EdgeSettings
 

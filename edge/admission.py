@@ -13,7 +13,7 @@ from common.errors import AudioTooLarge, DeadlineExceeded, Unavailable, VoxmeshE
 from common.metering import Deliveries
 from common.pb.voxmesh.license.v1 import Kind, Limits, UsageEvent
 from common.pb.voxmesh.session.v1 import CloseRequest, OpenRequest, OpenResponse, RenewRequest
-from edge.activity import Activity
+from edge.state.activity import Activity
 
 log = logs.get_logger()
 

@@ -9,26 +9,27 @@ from aiohttp import web
 
 from common.clients import AsrClient, LicenseClient, LiveAsrClient, SessionClient, TtsClient, open_channel
 from common.metering import Deliveries
-from edge import middleware, probes
-from edge.activity import Activity
-from edge.dictionaries import Dictionaries
-from edge.docs import add_docs
-from edge.fetch import Fetcher
-from edge.health import Health, watch
-from edge.job_store import JobStore
-from edge.jobs import add_jobs
-from edge.keeper import Keeper
+from edge import middleware
+from edge.api.docs import add_docs
+from edge.api.pages import add_pages
+from edge.doors.listeners import add_listeners
+from edge.doors.twilio import add_twilio
 from edge.keys import KnownKeys
-from edge.listen import recognise_again
-from edge.listeners import add_listeners
+from edge.listening.fetch import Fetcher
+from edge.listening.job_store import JobStore
+from edge.listening.jobs import add_jobs
+from edge.listening.keeper import Keeper
+from edge.listening.listen import recognise_again
+from edge.listening.s3 import S3Signer
 from edge.mesh import MESH, Mesh
-from edge.pages import add_pages
 from edge.quiet import drop_bad_requests
 from edge.routes import add_routes
-from edge.s3 import S3Signer
 from edge.settings import EdgeSettings
-from edge.twilio import add_twilio
-from edge.workers import watch_workers
+from edge.speaking.dictionaries import Dictionaries
+from edge.state import probes
+from edge.state.activity import Activity
+from edge.state.health import Health, watch
+from edge.state.workers import watch_workers
 
 
 async def build_app(settings: EdgeSettings) -> web.Application:

@@ -13,16 +13,16 @@ from common.clients import AsrClient, LiveAsrClient, SessionClient, TtsClient
 from common.errors import InvalidArgument, Unauthenticated
 from common.metering import Deliveries
 from common.pb.voxmesh.license.v1 import Kind
-from edge.activity import Activity
 from edge.admission import Admission, admit
-from edge.dictionaries import Dictionaries
-from edge.fetch import Fetcher
-from edge.health import Health
-from edge.keeper import Keeper
 from edge.keys import KnownKeys, find_key
-from edge.requests import ListenOptions, SpeakOptions
+from edge.listening.fetch import Fetcher
+from edge.listening.keeper import Keeper
+from edge.listening.requests import ListenOptions, SpeakOptions
 from edge.settings import EdgeSettings
-from edge.voices import resolve_voice
+from edge.speaking.dictionaries import Dictionaries
+from edge.speaking.voices import resolve_voice
+from edge.state.activity import Activity
+from edge.state.health import Health
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

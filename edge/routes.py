@@ -4,16 +4,16 @@ import uuid
 
 from aiohttp import web
 
-from edge import engine_status, openai_routes, waves_catalogue, waves_routes
 from edge.dialects import deepgram, deepgram_speak, smallest, smallest_speak
 from edge.dialects.deepgram_stream import DeepgramListen
 from edge.dialects.smallest_stream import PulseListen
-from edge.listen import ListenDialect, Rendered, fields_of, json_body, listen_handler
-from edge.listen_stream import listen_stream_handler
+from edge.doors import engine_status, openai_routes, waves_catalogue, waves_routes
+from edge.listening.listen import ListenDialect, Rendered, fields_of, json_body, listen_handler
+from edge.listening.listen_stream import listen_stream_handler
+from edge.listening.requests import SpeakRequest, Transcript
 from edge.mesh import REQUEST_ID
-from edge.requests import SpeakRequest, Transcript
-from edge.speak import speak_handler
-from edge.speak_stream import speak_stream_handler
+from edge.speaking.speak import speak_handler
+from edge.speaking.speak_stream import speak_stream_handler
 from edge.values import Fields
 
 

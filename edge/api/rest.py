@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from enum import Enum
 
 from common.codec.encode import CONTENT_TYPES
-from edge import waves_routes
 from edge.api import listening, speaking
 from edge.api.fields import TEXT, Field, flag, record, reference
+from edge.doors import waves_routes
 from edge.values import Json
 
 JSON, EVENTS, PLAIN, HTML = "application/json", "text/event-stream", "text/plain", "text/html"

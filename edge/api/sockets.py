@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass, replace
 
-from edge import waves_routes
 from edge.api import frames, listening, speaking
 from edge.api.fields import Field
 from edge.api.frames import Message
 from edge.api.rest import Group
+from edge.doors import waves_routes
 from edge.settings import EdgeSettings
 
 # What a closing frame from here may say.

@@ -4,7 +4,7 @@ from edge.api.answers import PRONUNCIATION
 from edge.api.fields import TEXT, Field, decimal, flag, one_of, record, text, texts, unused, whole
 from edge.api.listening import LANGUAGE
 from edge.dialects import deepgram_speak, openai, smallest, smallest_speak, waves_catalogue
-from edge.requests import MAX_SEED
+from edge.listening.requests import MAX_SEED
 from edge.values import Json
 
 _ID: Json = {"pattern": "^[a-zA-Z0-9_.-]{1,128}$"}

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from common import subtitles
 from common.pb.voxmesh.asr.v1 import Result
-from edge.words import of_results
+from edge.listening.words import of_results
 
 
 def srt(results: Iterable[Result]) -> str:

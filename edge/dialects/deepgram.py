@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from common.pb.voxmesh.asr.v1 import Word
 from edge.dialects import smallest
 from edge.finish.search import search
-from edge.requests import ListenOptions, Transcript
+from edge.listening.requests import ListenOptions, Transcript
+from edge.listening.words import Stretch, bare, by_pause, by_sentence, of_results
 from edge.values import Fields, Json, boolean, number, seconds
-from edge.words import Stretch, bare, by_pause, by_sentence, of_results
 
 MAX_PAUSE_S = 30.0
 DEFAULT_PAUSE_S = 0.8

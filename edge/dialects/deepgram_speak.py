@@ -8,8 +8,8 @@ from common.pb.voxmesh.tts.v1 import SynthesizeResponse
 from edge.dialects import deepgram
 from edge.dialects.smallest import MAX_RATE_HZ, MIN_RATE_HZ, pronunciations
 from edge.dialects.smallest_speak import MAX_TEXT_CHARS, text_of
-from edge.requests import MAX_SEED, SpeakOptions, SpeakRequest
-from edge.turns import (
+from edge.listening.requests import MAX_SEED, SpeakOptions, SpeakRequest
+from edge.speaking.turns import (
     Answer,
     Begin,
     CancelTurns,

@@ -9,7 +9,7 @@ from common.pb.voxmesh.asr.v1 import RecognizeResponse, Result
 from edge.dialects import callbacks, deepgram, smallest
 from edge.finish.options import finish_options
 from edge.formats import input_format, language
-from edge.requests import Action, Audio, End, Flush, ListenOptions, Reconfigure, Reply
+from edge.listening.requests import Action, Audio, End, Flush, ListenOptions, Reconfigure, Reply
 from edge.values import Fields, Json, boolean, integer, json_object, seconds, string, strings
 
 IDLE_S = 10.0

@@ -9,7 +9,8 @@ from common.pb.voxmesh.audio.v1 import Encoding
 from common.pb.voxmesh.tts.v1 import SynthesizeResponse, Voice
 from edge.dialects import captions, deepgram
 from edge.formats import language
-from edge.requests import MAX_SEED, ListenOptions, SpeakOptions, SpeakRequest, Transcript
+from edge.listening.requests import MAX_SEED, ListenOptions, SpeakOptions, SpeakRequest, Transcript
+from edge.listening.words import by_speaker
 from edge.values import (
     Fields,
     Json,
@@ -23,7 +24,6 @@ from edge.values import (
     string,
     strings,
 )
-from edge.words import by_speaker
 
 MAX_INPUT_CHARS = 1_000_000  # the edge's own limit is narrower and has the better message
 MAX_SSE_BYTES = 24 * 1024

@@ -11,7 +11,7 @@ from common.pb.voxmesh.asr.v1 import RecognizeResponse, Result
 from common.pb.voxmesh.audio.v1 import AudioFormat, Encoding
 from edge.errors import openai_error
 from edge.formats import language
-from edge.requests import Action, Audio, Flush, ListenOptions, Reconfigure, Reply
+from edge.listening.requests import Action, Audio, Flush, ListenOptions, Reconfigure, Reply
 from edge.values import Fields, Json, choice, integer, json_object, number, seconds, string, strings
 
 MAX_APPEND_CHARS = 20 * 1024 * 1024  # 15 MiB of audio in base64

@@ -19,7 +19,7 @@ from common.pb.voxmesh.asr.v1 import Model, Result
 from common.pb.voxmesh.audio.v1 import AudioFormat, Encoding
 from edge.dialects.smallest import MAX_BOOST, MAX_KEYTERMS
 from edge.formats import MAX_CHANNELS, language
-from edge.requests import ListenOptions, Transcript
+from edge.listening.requests import ListenOptions, Transcript
 
 _ENCODINGS = {
     AudioEncoding.ENCODING_UNSPECIFIED: Encoding.UNSPECIFIED,

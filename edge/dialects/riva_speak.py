@@ -15,7 +15,7 @@ from common.pb.voxmesh.audio.v1 import Encoding
 from common.pb.voxmesh.tts.v1 import Voice, WordTime
 from edge.dialects.smallest import MAX_RATE_HZ, MIN_RATE_HZ
 from edge.formats import language
-from edge.requests import SpeakOptions
+from edge.listening.requests import SpeakOptions
 
 _ENCODINGS = {
     AudioEncoding.ENCODING_UNSPECIFIED: Encoding.PCM_S16LE,

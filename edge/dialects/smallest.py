@@ -5,9 +5,9 @@ from common.pb.voxmesh.asr.v1 import Word
 from common.pb.voxmesh.audio.v1 import Encoding
 from edge.finish.options import finish_options
 from edge.formats import input_format, language
-from edge.requests import MAX_SEED, ListenOptions, SpeakOptions, Transcript
+from edge.listening.requests import MAX_SEED, ListenOptions, SpeakOptions, Transcript
+from edge.listening.words import by_speaker
 from edge.values import Fields, Json, boolean, choice, integer, number, required, seconds, string, strings
-from edge.words import by_speaker
 
 MAX_KEYTERMS = 500
 MAX_BOOST = 10.0

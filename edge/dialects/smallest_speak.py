@@ -9,8 +9,8 @@ from common.errors import InvalidArgument, VoxmeshError
 from common.pb.voxmesh.audio.v1 import Encoding
 from common.pb.voxmesh.tts.v1 import SynthesizeResponse
 from edge.dialects import smallest
-from edge.requests import SpeakOptions, SpeakRequest
-from edge.turns import Begin, CancelTurns, EndTurn, FlushTurn, Frame, Say, SpeakAction, Turn
+from edge.listening.requests import SpeakOptions, SpeakRequest
+from edge.speaking.turns import Begin, CancelTurns, EndTurn, FlushTurn, Frame, Say, SpeakAction, Turn
 from edge.values import Fields, Json, boolean, integer, json_object, number, seconds, string
 
 MAX_TEXT_CHARS = 1_000_000  # the edge's own limit is narrower and has the better message

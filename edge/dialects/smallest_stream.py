@@ -7,9 +7,9 @@ from common.pb.voxmesh.asr.v1 import RecognizeResponse, Result
 from edge.dialects import smallest
 from edge.finish.options import finish_options
 from edge.formats import input_format, language
-from edge.requests import Action, Audio, End, Flush, ListenOptions, Reply
+from edge.listening.requests import Action, Audio, End, Flush, ListenOptions, Reply
+from edge.listening.words import by_sentence
 from edge.values import Fields, Json, boolean, choice, integer, json_object, number, seconds, string
-from edge.words import by_sentence
 
 _EXTERNAL_ID = re.compile(r"[a-zA-Z0-9_.-]{1,128}")
 _ENDS = ("close_stream", "end", "eos")

@@ -24,7 +24,7 @@ from common.pb.voxmesh.audio.v1 import AudioFormat, Encoding
 from edge.dialects import smallest
 from edge.finish.options import finish_options
 from edge.formats import language
-from edge.requests import Action, Audio, End, ListenOptions, Reconfigure, Reply
+from edge.listening.requests import Action, Audio, End, ListenOptions, Reconfigure, Reply
 from edge.values import Fields, Json, boolean, choice, integer, json_object, seconds, string
 
 MAX_PAYLOAD_BYTES = 256 * 1024

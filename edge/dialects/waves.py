@@ -7,9 +7,9 @@ from common.errors import InvalidArgument, MissingParameter
 from common.pb.voxmesh.tts.v1 import SynthesizeResponse
 from edge.dialects import smallest
 from edge.dialects.smallest_speak import external_headers, text_of
-from edge.requests import ListenOptions, SpeakRequest, Transcript
+from edge.listening.requests import ListenOptions, SpeakRequest, Transcript
+from edge.listening.words import by_sentence
 from edge.values import Fields, Json, boolean, dumps, seconds
-from edge.words import by_sentence
 
 STT_MODELS = ("pulse", "pulse-pro", "pulse-2")
 # What no model here can do is said, never made up.

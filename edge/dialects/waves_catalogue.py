@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from common.errors import InvalidArgument, MissingParameter
 from common.pb.voxmesh.tts.v1 import Voice
-from edge.requests import Dictionary, Pronunciations
+from edge.listening.requests import Dictionary, Pronunciations
 from edge.values import Fields, Json, required
 
 MAX_ITEMS = 1_000

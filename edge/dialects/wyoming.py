@@ -12,7 +12,7 @@ from common.pb.voxmesh.asr.v1 import Model
 from common.pb.voxmesh.audio.v1 import AudioFormat, Encoding
 from common.pb.voxmesh.tts.v1 import Voice
 from edge.formats import MAX_CHANNELS, language
-from edge.requests import ListenOptions, SpeakOptions
+from edge.listening.requests import ListenOptions, SpeakOptions
 from edge.values import Fields, Json, dumps, integer, json_object, required, string, strings
 
 MAX_LINE_BYTES = 64 * 1024

@@ -11,7 +11,7 @@ from edge.finish.numerals import numerals
 from edge.finish.options import Finish
 from edge.finish.redact import Redactor, veil
 from edge.finish.search import replacements
-from edge.requests import Transcript
+from edge.listening.requests import Transcript
 
 # A number that a pause cuts in two: the part that is known already may be half of a card.
 _CUT_DIGITS = 4

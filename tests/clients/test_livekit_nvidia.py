@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from edge.listeners import grpc_dialects
+from edge.doors.listeners import grpc_dialects
 from tests.clients.calls import WITHIN_S, blocking
 from tests.fakes.asr_servicer import speech
 from tests.fakes.edge_app import Edge

@@ -18,7 +18,7 @@ import platformdirs
 import pytest
 from filelock import FileLock
 
-from edge.listeners import grpc_dialects
+from edge.doors.listeners import grpc_dialects
 from tests.fakes.asr_servicer import speech
 from tests.fakes.edge_app import Edge
 from tests.fakes.tts_servicer import MS_PER_CHAR

@@ -53,7 +53,7 @@ class Edge:
 
 
 @asynccontextmanager
-async def run_edge(beside: Edge | None = None, **settings: object) -> AsyncIterator[Edge]:
+async def run_edge(beside: Edge | None = None, /, **settings: object) -> AsyncIterator[Edge]:
     """An edge whose sidecar is one server with all services, or that of the edge `beside` it."""
     edge = Edge()
     if beside is None:

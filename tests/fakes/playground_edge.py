@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from aiohttp import WSMsgType, web
 
-from edge.pages import add_pages
+from edge.api.pages import add_pages
 
 KEY = "vox_test-key"
 SENTENCE = (

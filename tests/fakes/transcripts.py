@@ -1,7 +1,7 @@
 """A finished recognition of three words by two speakers."""
 
 from common.pb.voxmesh.asr.v1 import Result, Summary, Word
-from edge.requests import ListenOptions, Transcript
+from edge.listening.requests import ListenOptions, Transcript
 
 
 def transcript(options: ListenOptions | None = None) -> Transcript:

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from common.codec import wav_header
+from edge.api.pages import POLICY
 from edge.api.rest import OPERATIONS
-from edge.pages import POLICY
 from tests.fakes.asr_servicer import speech
 from tests.fakes.edge_app import KEY, Edge, run_edge
 

@@ -10,8 +10,8 @@ import aiohttp
 import pytest
 from aiohttp import ClientWebSocketResponse, WSMsgType
 
+from edge.doors.wyoming import wyoming_port
 from edge.drain import drain
-from edge.wyoming import wyoming_port
 from tests.fakes.asr_servicer import speech, text_of
 from tests.fakes.edge_app import KEY, Edge, run_edge
 

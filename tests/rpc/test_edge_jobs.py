@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from edge.job_store import PIECE_BYTES
-from edge.jobs import JOBS, MAX_RUNS
+from edge.listening.job_store import PIECE_BYTES
+from edge.listening.jobs import JOBS, MAX_RUNS
 from tests.fakes.asr_servicer import speech
 from tests.fakes.edge_app import KEY, Edge, run_edge
 from tests.fakes.receiver import Receiver, receiving

@@ -25,8 +25,8 @@ from common.pb.nvidia.riva.asr import (
 )
 from common.rpc import AioStub
 from edge.dialects.wyoming import Event, encode
-from edge.listeners import grpc_dialects
-from edge.wyoming import wyoming_port
+from edge.doors.listeners import grpc_dialects
+from edge.doors.wyoming import wyoming_port
 from tests.fakes.asr_servicer import speech, text_of
 from tests.fakes.edge_app import KEY, Edge, run_edge
 
@@ -94,7 +94,7 @@ async def closing(socket: ClientWebSocketResponse) -> None:
 async def half_closing(socket: ClientWebSocketResponse) -> None:
     """The sending side of the connection is shut, without a word."""
     assert socket._conn is not None and socket._conn.transport is not None
-    socket._conn.transport.write_eof()  # type: ignore[attr-defined]
+    socket._conn.transport.write_eof()
 
 
 def both(first: Ending, then: Ending) -> Ending:

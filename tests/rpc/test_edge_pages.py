@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 from aiohttp import ClientSession, web
 
-from edge.pages import POLICY, STATIC, add_pages
+from edge.api.pages import POLICY, STATIC, add_pages
 
 
 @pytest.fixture

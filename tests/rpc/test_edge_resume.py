@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 from aiohttp import ClientWebSocketResponse, WSMsgType
 
-from edge.keeper import name_of
+from edge.listening.keeper import name_of
 from tests.fakes.asr_servicer import speech, text_of
 from tests.fakes.edge_app import KEY, Edge, run_edge
 

@@ -25,7 +25,7 @@ from common.pb.nvidia.riva.asr import (
 from common.pb.voxmesh.audio.v1 import Encoding
 from common.pb.voxmesh.license.v1 import Kind
 from common.rpc import AioStub
-from edge.listeners import PortTaken, grpc_dialects
+from edge.doors.listeners import PortTaken, grpc_dialects
 from tests.fakes.asr_servicer import WORD_BYTES, speech, text_of
 from tests.fakes.edge_app import Edge, run_edge
 from tests.fakes.tts_servicer import VOICE

@@ -12,7 +12,7 @@ from aiohttp import ClientWebSocketResponse
 
 from common.codec.g711 import compress
 from common.pb.voxmesh.license.v1 import Kind
-from edge import twilio
+from edge.doors import twilio
 from tests.fakes.asr_servicer import speech, text_of
 from tests.fakes.edge_app import KEY, Edge, run_edge
 

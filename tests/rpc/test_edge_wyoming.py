@@ -13,8 +13,8 @@ import pytest
 from cli.ports import free_ports
 from common.errors import AtCapacity, Unavailable
 from common.pb.voxmesh.license.v1 import Kind
-from edge.listeners import PortTaken
-from edge.wyoming import wyoming_port
+from edge.doors.listeners import PortTaken
+from edge.doors.wyoming import wyoming_port
 from tests.fakes.asr_servicer import speech, text_of
 from tests.fakes.edge_app import Edge, run_edge
 from tests.fakes.tts_servicer import RATE_HZ, VOICE

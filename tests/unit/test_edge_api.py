@@ -8,8 +8,8 @@ import pytest
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 
-from edge import asyncapi, openapi
-from edge.api import frames, listening, speaking
+from edge.api import asyncapi, frames, listening, openapi, speaking
+from edge.api.docs import page
 from edge.api.fields import Field
 from edge.api.frames import Message
 from edge.api.rest import OPERATIONS
@@ -21,7 +21,6 @@ from edge.dialects.openai_realtime import RealtimeTranscription
 from edge.dialects.smallest_speak import WavesSpeak
 from edge.dialects.smallest_stream import PulseListen
 from edge.dialects.twilio import TwilioListen
-from edge.docs import page
 from edge.settings import EdgeSettings
 from tests.fakes.transcripts import transcript
 

@@ -27,7 +27,7 @@ from edge.dialects.deepgram_stream import DeepgramListen
 from edge.dialects.openai_realtime import RealtimeTranscription
 from edge.dialects.smallest_speak import WavesSpeak
 from edge.dialects.smallest_stream import PulseListen
-from edge.requests import Audio, End, Flush, ListenOptions, Reply, Transcript
+from edge.listening.requests import Audio, End, Flush, ListenOptions, Reply, Transcript
 
 
 def words(text: str, *, start_ms: int = 0, speaker: int | None = None, step_ms: int = 300) -> list[Word]:

@@ -11,7 +11,7 @@ from edge.finish.options import Finish, finish_options
 from edge.finish.redact import Redactor, luhn
 from edge.finish.results import LiveFinisher, finish_transcript
 from edge.finish.search import search
-from edge.requests import ListenOptions, Transcript
+from edge.listening.requests import ListenOptions, Transcript
 
 PCI, PII = finish_options({"redact": "pci"}).redact, finish_options({"redact": "pii"}).redact
 

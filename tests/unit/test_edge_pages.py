@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.pages import POLICY, STATIC
+from edge.api.pages import POLICY, STATIC
 
 FILES = sorted(STATIC.iterdir())
 MODULES = [path for path in FILES if path.suffix == ".js"]

@@ -7,13 +7,13 @@ import pytest
 from common.errors import BY_CODE, InvalidArgument, NotFound, RateLimited, Unauthenticated
 from edge import errors
 from edge.errors import Family
-from edge.fetch import is_public
 from edge.formats import language
-from edge.health import Health
 from edge.keys import accepted_protocol, find_key
+from edge.listening.fetch import is_public
 from edge.settings import EdgeSettings
+from edge.speaking.voices import resolve_voice
+from edge.state.health import Health
 from edge.values import boolean, integer, json_object, number, string, strings
-from edge.voices import resolve_voice
 
 
 @pytest.mark.parametrize(

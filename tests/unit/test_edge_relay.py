@@ -3,7 +3,7 @@
 import pytest
 
 from common.pb.voxmesh.asr.v1 import RecognizeRequest
-from edge.relay import _audio_request
+from edge.listening.relay import _audio_request
 
 
 @pytest.mark.parametrize("size", [1, 2, 127, 128, 3_200, 16_383, 16_384, 512 * 1024])

@@ -12,7 +12,7 @@ from common.pb.nvidia.riva.asr import EndpointingConfig, RecognitionConfig, Spee
 from common.pb.nvidia.riva.tts import SynthesizeSpeechRequest, ZeroShotData
 from common.pb.voxmesh.asr.v1 import Model, Result, Word
 from edge.dialects import riva, riva_speak
-from edge.requests import ListenOptions
+from edge.listening.requests import ListenOptions
 
 MESSAGES = [
     (module, name)

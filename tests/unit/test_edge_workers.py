@@ -1,7 +1,7 @@
 """Counting workers in what Envoy says."""
 
-from edge.health import Health
-from edge.workers import healthy_workers
+from edge.state.health import Health
+from edge.state.workers import healthy_workers
 
 
 def test_only_hosts_that_no_check_speaks_against_count() -> None:

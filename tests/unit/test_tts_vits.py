@@ -12,7 +12,8 @@ from tts.model import Clause, WordSpan
 from tts.models.conv import Conv, Upsample
 from tts.models.duration import TAIL, inverse_spline
 from tts.models.hifigan import Decoder
-from tts.models.vits import VitsSpeech, VitsVoice
+from tts.models.stretches import VitsSpeech
+from tts.models.vits import VitsVoice
 from tts.models.weights import Weights
 
 # What is left of a sum when its terms are added in another order; a 16-bit sample is 30 times coarser.

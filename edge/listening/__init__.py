@@ -1,0 +1,1 @@
+"""What hears: recordings and live audio to transcripts."""

@@ -1,0 +1,1 @@
+"""What speaks: text to audio, whole or as it comes."""

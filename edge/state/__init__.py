@@ -1,0 +1,1 @@
+"""How the mesh and this process are doing."""
