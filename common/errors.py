@@ -159,3 +159,11 @@ def from_status(status: str, message: str, payload: bytes | str | None = None) -
         raised.retry_after_s = told["retry_after_s"]
         return raised
     return BY_GRPC.get(status, Internal)(message)
+
+
+def first_cause(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The first exception of a group that is not itself a group."""
+    cause: BaseException = group
+    while isinstance(cause, BaseExceptionGroup):
+        cause = cause.exceptions[0]
+    return cause

@@ -11,7 +11,7 @@ from aiohttp import WSCloseCode, WSMessage, hdrs, web
 from aiohttp.http import WS_CLOSED_MESSAGE
 
 from common import logs
-from common.errors import Cancelled, Internal, VoxmeshError
+from common.errors import Cancelled, Internal, VoxmeshError, first_cause
 from edge.mesh import MESH, REQUEST_ID
 from edge.settings import EdgeSettings
 from edge.values import Json, dumps
@@ -153,8 +153,6 @@ def first_error(group: BaseExceptionGroup[BaseException]) -> VoxmeshError:
             log.error("connection_crashed", exc_info=error)
         return Internal("internal error")
     assert known is not None
-    leaf: BaseException = known
-    while isinstance(leaf, BaseExceptionGroup):
-        leaf = leaf.exceptions[0]
-    assert isinstance(leaf, VoxmeshError)
-    return leaf
+    error = first_cause(known)
+    assert isinstance(error, VoxmeshError)
+    return error

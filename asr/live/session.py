@@ -5,7 +5,6 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import suppress
 
-import numpy as np
 import structlog
 
 from asr.checkpoints import Checkpoint
@@ -16,11 +15,11 @@ from asr.live.utterance import Job
 from asr.model import Pcm
 from asr.options import read_message
 from asr.transcript.events import Event, Heartbeat, Tally, Transcript
+from asr.voice.chunks import VoicedChunks
 from asr.voice.ingest import Ingest
-from asr.voice.vad import CHUNK_SAMPLES, VadState
 from asr.voice.worker import VoiceActivity
 from common.audio import SAMPLES_PER_MS
-from common.errors import AtCapacity, Unavailable
+from common.errors import AtCapacity, Unavailable, first_cause
 from common.pb.voxmesh.asr import v1 as pb
 
 log = structlog.get_logger()
@@ -38,18 +37,13 @@ class LiveChannel:
         speakers: LiveSpeakers | None = None,
     ) -> None:  # fmt: skip
         self.policy, self.speakers = policy, speakers
-        self._checkpoint, self._vad, self._clock = checkpoint, vad, clock
-        self._state = VadState()
-        self._rest: Pcm = np.empty(0, np.float32)  # less than a chunk
+        self._checkpoint, self._chunks, self._clock = checkpoint, VoicedChunks(vad), clock
         self._task: asyncio.Task[None] | None = None
 
     async def feed(self, samples: Pcm) -> None:
         """The next samples, float32 [n]."""
-        samples = np.concatenate((self._rest, samples))
-        whole = len(samples) - len(samples) % CHUNK_SAMPLES
-        samples, self._rest = samples[:whole], samples[whole:]
-        if whole:
-            probabilities = await self._vad.probabilities(self._state, samples)
+        samples, probabilities = await self._chunks.push(samples)
+        if len(samples):
             if self.speakers is not None:
                 await self.speakers.push(samples, probabilities)
             self.policy.push(samples, probabilities)
@@ -57,12 +51,12 @@ class LiveChannel:
     def flush(self) -> None:
         if self.speakers is not None:
             self.speakers.close()
-        self.policy.flush(self._rest)
+        self.policy.flush(self._chunks.rest)
 
     def finish(self) -> None:
         if self.speakers is not None:
             self.speakers.close()
-        self.policy.finish(self._rest)
+        self.policy.finish(self._chunks.rest)
 
     def advance(self, group: asyncio.TaskGroup, on_news: Callable[[], None]) -> None:
         """Starts the decode that is due, now or when its turn comes; `on_news` is called when it is done."""
@@ -197,10 +191,7 @@ class LiveStream:
                         break
                     await self._progress.wait()
         except* Exception as errors:
-            failure: BaseException = errors
-            while isinstance(failure, BaseExceptionGroup):
-                failure = failure.exceptions[0]
-            self._failure = failure
+            self._failure = first_cause(errors)
         finally:
             self._outbox.put_nowait(None)
 

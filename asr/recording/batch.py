@@ -7,8 +7,6 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
-import numpy as np
-
 from asr.checkpoints import Checkpoint
 from asr.diarize.tracks import RecordingSpeakers
 from asr.model import SAMPLE_RATE_HZ, DecodeRequest, DecodeResult, Pcm
@@ -19,10 +17,10 @@ from asr.recording.stitch import join, place
 from asr.transcript.events import Event, Progress, Tally, Transcript
 from asr.transcript.guard import NO_SPEECH_PROB, Heard, plausible, stopped_early
 from asr.transcript.transcripts import confidence, final, timed
+from asr.voice.chunks import VoicedChunks
 from asr.voice.ingest import Ingest
-from asr.voice.vad import CHUNK_SAMPLES, VadState
 from asr.voice.worker import VoiceActivity
-from common.errors import AtCapacity
+from common.errors import AtCapacity, first_cause
 from common.pb.voxmesh.asr import v1 as pb
 
 # Segments of one recording in memory: enough to fill the engine's slots twice, whatever its size.
@@ -35,8 +33,7 @@ PREVIOUS_TOKENS = 100
 @dataclass(slots=True)
 class _Channel:
     segmenter: Segmenter
-    state: VadState = field(default_factory=VadState)
-    rest: Pcm = field(default_factory=lambda: np.empty(0, np.float32))
+    chunks: VoicedChunks
     results: list[tuple[Segment, DecodeResult]] = field(default_factory=list)
     in_work: set[int] = field(default_factory=set)  # starts of segments that are being decoded
     context: tuple[int, ...] = ()
@@ -117,14 +114,11 @@ class BatchRun:
                 await self._feed(group, await self._ingest.finish())
                 self._ended, self.ended_at_s = True, time.monotonic()
                 for channel in self._channels:
-                    await self._submit(group, channel, channel.segmenter.finish(channel.rest))
+                    await self._submit(group, channel, channel.segmenter.finish(channel.chunks.rest))
                 self._vote.no_more()
             self._tell()
         except* Exception as errors:
-            failure: BaseException = errors
-            while isinstance(failure, BaseExceptionGroup):
-                failure = failure.exceptions[0]
-            self._failure = failure
+            self._failure = first_cause(errors)
         finally:
             self._news.put_nowait(None)
 
@@ -135,13 +129,11 @@ class BatchRun:
         self.samples += samples.shape[1]
         while len(self._channels) < len(samples):
             speakers = self._make_speakers() if self._make_speakers is not None else None
-            self._channels.append(_Channel(Segmenter(self._threshold, self._limits), speakers=speakers))
+            segmenter = Segmenter(self._threshold, self._limits)
+            self._channels.append(_Channel(segmenter, VoicedChunks(self._vad), speakers=speakers))
         for channel, part in zip(self._channels, samples, strict=False):
-            part = np.concatenate((channel.rest, part))
-            whole = len(part) - len(part) % CHUNK_SAMPLES
-            part, channel.rest = part[:whole], part[whole:]
-            if whole:
-                probabilities = await self._vad.probabilities(channel.state, part)
+            part, probabilities = await channel.chunks.push(part)
+            if len(part):
                 if channel.speakers is not None:
                     await channel.speakers.push(part, probabilities)
                 await self._submit(group, channel, channel.segmenter.push(part, probabilities))
