@@ -35,7 +35,14 @@ from common.pb.voxmesh.asr.v1 import (
     Started,
     Summary,
 )
-from common.pb.voxmesh.session.v1 import CloseResponse, OpenResponse, RenewResponse
+from common.pb.voxmesh.session.v1 import (
+    CloseResponse,
+    KeepRequest,
+    KeepResponse,
+    KeptStream,
+    OpenResponse,
+    RenewResponse,
+)
 from common.wire.frames import DATA, END_STREAM, STREAM_NUMBERS, FrameReader, parse
 from common.wire.messages import Assembler, framed
 
@@ -48,10 +55,30 @@ _MAX_MESSAGE_BYTES = 4 << 20
 # Tags of RecognizeRequest's fields on the wire: number << 3 | 2 (length-delimited).
 _AUDIO = RecognizeRequest(audio=b"x").__bytes__()[0]
 _RECOGNIZE = "/voxmesh.asr.v1.AsrService/Recognize"
+_KEEP = "/voxmesh.session.v1.SessionService/Keep"
 
 
 def _opened() -> OpenResponse:
     return OpenResponse(session_id="s", lease_id="l", expires_ms=int(time.time() * 1000) + _HOUR_MS)
+
+
+class Kept:
+    """Counts the pieces of audio that a session service would keep for the streams, and forgets the audio."""
+
+    def __init__(self) -> None:
+        self._pieces: dict[str, int] = {}
+
+    def answer(self, message: bytes) -> KeepResponse:
+        """What `Keep` says to a serialised KeepRequest."""
+        return KeepResponse(pieces=[self._count(stream) for stream in KeepRequest().parse(message).streams])
+
+    def _count(self, stream: KeptStream) -> int:
+        if stream.gone:
+            self._pieces.pop(stream.name, None)
+            return 0
+        before = 0 if stream.fresh else self._pieces.get(stream.name, 0)
+        pieces = self._pieces[stream.name] = before - stream.drop + bool(stream.audio)
+        return pieces
 
 
 _ANSWERS: dict[str, Callable[[], Any]] = {
@@ -132,6 +159,7 @@ class Call:
 
     def __init__(self, path: str, script: Script, room: int) -> None:
         self.path, self.room = path, room  # bytes that may be sent
+        self.message = b""  # the last one of a call that is no stream
         self.assembler = Assembler(_MAX_MESSAGE_BYTES)
         self.listener = Listener(script) if path == _RECOGNIZE else None
         self.owed = 0
@@ -144,7 +172,7 @@ class Server(asyncio.Protocol):
     def __init__(self, script: Script, delay_s: float) -> None:
         self._script, self._delay_s = script, delay_s
         self._loop = asyncio.get_running_loop()
-        self._frames, self._calls = FrameReader(), dict[int, Call]()
+        self._frames, self._calls, self._kept = FrameReader(), dict[int, Call](), Kept()
         self._encoder, self._decoder = hpack.Encoder(), hpack.Decoder()
         self._preface, self._first_room = b"", _DEFAULT_WINDOW
         self._owed = 0
@@ -200,7 +228,9 @@ class Server(asyncio.Protocol):
             self._write(WindowUpdateFrame(number, window_increment=call.owed).serialize())
             call.owed = 0
         for message, _ in call.assembler.feed(data):
-            if call.listener is not None:
+            if call.listener is None:
+                call.message = bytes(message)
+            else:
                 for answer in call.listener.hear(message):
                     self._later(self._answer, number, call, answer)
         if last:
@@ -210,6 +240,8 @@ class Server(asyncio.Protocol):
         del self._calls[number]
         if call.listener is not None:
             self._later(self._answer, number, call, call.listener.summary())
+        elif call.path == _KEEP:
+            self._later(self._answer, number, call, bytes(self._kept.answer(call.message)))
         elif call.path in _ANSWERS:
             self._later(self._answer, number, call, bytes(_ANSWERS[call.path]()))
         else:
