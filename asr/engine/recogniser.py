@@ -154,6 +154,7 @@ def build_model(
 
 def _warm_up(model: Whisper, tokens: WhisperTokens) -> None:
     """Runs every kind of call once: the first use of a shape compiles kernels and touches memory."""
+    model.prepare()
     start = tokens.start(tokens.languages[0], "transcribe")
     rows = range(min(2, model.slots))
     for samples in range(SHORTEST_WINDOW_SAMPLES, int(_WARM_UP_S * SAMPLE_RATE_HZ), BUCKET_SAMPLES):

@@ -4,6 +4,7 @@ Indices and masks are made once per call and used by every layer.
 """
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +12,16 @@ import torch.nn.functional as F
 from asr.models.cache import DecoderCache, layer_pairs
 
 _attend = F.scaled_dot_product_attention
+
+
+class Attention(Protocol):
+    """What the layers ask of the cache; both answer [tokens, heads, width]."""
+
+    def text(self, layer: int, qkv: torch.Tensor) -> torch.Tensor:
+        """qkv [tokens, 3, heads, width]: keys and values join the cache, queries look at it."""
+
+    def audio(self, layer: int, q: torch.Tensor) -> torch.Tensor:
+        """q [tokens, heads, width]."""
 
 
 def rows_are_dense(rows: Sequence[int]) -> bool:
@@ -37,14 +48,9 @@ class StepAttention:
         else:
             self._written = cache.text.permute(0, 2, 4, 1, 3, 5).unbind(0)  # [slots, text, 2, heads, width]
             self._text_mask = _mask([place + 1 for place in places], length, device)
-        # On CPU rows are attended to one by one at their own length; on a GPU launches cost more than padding.
-        self._padded = device.type != "cpu"
-        if self._padded:
-            lengths = [cache.audio_length[row] for row in rows]
-            self._audio = [layer_pairs(cache.audio[:, :, first:last, :, : max(lengths)])]
-            self._audio_mask = _mask(lengths, max(lengths), device)
-        else:
-            self._audio = [cache.heard(row) for row in rows]
+        # Rows are attended to one by one at their own length; GPUs, where launches cost more than padding, take
+        # their single steps elsewhere (graphs.py).
+        self._audio = [cache.heard(row) for row in rows]
 
     def text(self, layer: int, qkv: torch.Tensor) -> torch.Tensor:
         """qkv [rows, 3, heads, width] -> [rows, heads, width]; keys and values join the cache."""
@@ -60,8 +66,6 @@ class StepAttention:
         if (queries := self._queries.get(layer)) is not None:
             queries.transpose(1, 2).index_put_((self._rows, self._places), q)
         q = q.unsqueeze(2)
-        if self._padded:
-            return _attend(q, *self._audio[0][layer], attn_mask=self._audio_mask).squeeze(2)
         if self._single:
             return _attend(q, *self._audio[0][layer]).squeeze(2)
         mixed = [_attend(q[i : i + 1], *heard[layer]) for i, heard in enumerate(self._audio)]

@@ -19,7 +19,7 @@ class DecoderCache:
     ) -> None:
         layers, heads = dims.n_text_layer, dims.n_text_head
         width = dims.n_text_state // heads
-        text = dims.n_text_ctx
+        text = dims.n_text_ctx + 1  # the last place is for rows that step with others and have nothing to say
         self.slots, self.kind = slots, kind
         # Rows of different lengths are attended to together under a mask, and a masked NaN is still NaN: text starts
         # as zeros. Audio does too where it is masked (GPU).

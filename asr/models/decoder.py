@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from asr.models.attention import PromptAttention, StepAttention, rows_are_dense
+from asr.models.attention import Attention, PromptAttention, StepAttention, rows_are_dense
 from asr.models.cache import DecoderCache
 from asr.models.dims import Dims
 from asr.models.encoder import Norm, Weights
@@ -80,15 +80,28 @@ class Decoder:
         places = [
             s + i for s, segment in zip(starts, segments, strict=True) for i in range(len(segment.tokens))
         ]
-        ids = torch.tensor(tokens, device=self._device)
-        x = self._embedding[ids].to(self._kind)
-        x += self._positions[torch.tensor(places, device=self._device)]
+        ids, at = torch.tensor(tokens, device=self._device), torch.tensor(places, device=self._device)
         slots = [segment.row for segment in segments]
         if rows_are_dense(slots) and len(tokens) == len(slots):
-            attend: StepAttention | PromptAttention = StepAttention(self.cache, slots, starts, self._device)
+            attend: Attention = StepAttention(self.cache, slots, starts, self._device)
         else:
             counts = [len(segment.tokens) for segment in segments]
             attend = PromptAttention(self.cache, slots, starts, counts, self._device)
+        x = self.states(ids, at, attend)
+        for start, segment in zip(starts, segments, strict=True):
+            self.cache.text_length[segment.row] = start + len(segment.tokens)
+        wanted, first = [], 0
+        for segment in segments:
+            wanted += [first + index for index in segment.wanted]
+            first += len(segment.tokens)
+        if len(wanted) != len(tokens):
+            x = x[torch.tensor(wanted, device=self._device)]
+        return x
+
+    def states(self, tokens: torch.Tensor, places: torch.Tensor, attend: Attention) -> torch.Tensor:
+        """The layers alone: tokens [n] at their places [n] in the text -> states [n, state]."""
+        x = self._embedding[tokens].to(self._kind)
+        x += self._positions[places]
         rows, heads = len(tokens), self._heads
         for layer, block in enumerate(self._blocks):
             qkv = block.qkv(block.attn_ln(x)).to(self._attention).view(rows, 3, heads, -1)
@@ -96,14 +109,6 @@ class Decoder:
             q = block.cross_q(block.cross_ln(x)).to(self._attention).view(rows, heads, -1)
             x += block.cross_out(attend.audio(layer, q).view(rows, -1))
             x += block.fc2(F.gelu(block.fc1(block.mlp_ln(x))))
-        for start, segment in zip(starts, segments, strict=True):
-            self.cache.text_length[segment.row] = start + len(segment.tokens)
-        wanted, first = [], 0
-        for segment in segments:
-            wanted += [first + index for index in segment.wanted]
-            first += len(segment.tokens)
-        if len(wanted) != rows:
-            x = x[torch.tensor(wanted, device=self._device)]
         return x
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:

@@ -9,6 +9,7 @@ from asr.models.cache import DecoderCache
 from asr.models.decoder import Decoder, Segment
 from asr.models.dims import POSITION_SAMPLES, Dims
 from asr.models.encoder import Encoder, MakeLinear, Weights
+from asr.models.graphs import FixedSteps
 from asr.models.mel import LogMel, syllables
 from asr.models.quant import ComputeType, Linear, Rows, cpu_has_bf16, make_linear
 
@@ -77,6 +78,8 @@ class Whisper:
             dims, weights, linear("few"), linear("many"), project, self.cache, kind=kind, device=device
         )
 
+        self._steps = None if on_cpu else FixedSteps(self._decoder)
+
         torch.set_num_threads(threads)
         self._tail = self._learn_silence()
 
@@ -103,10 +106,12 @@ class Whisper:
         torch.set_num_threads(self._threads)
         states: list[torch.Tensor] = [torch.empty(0)] * len(windows)
         for samples, members in self._batches(windows):
-            batch = torch.zeros(len(members), samples)
+            batch = torch.zeros(len(members), samples, pin_memory=self.device.type == "cuda")
             for item, index in zip(batch, members, strict=True):
                 item[: len(windows[index])] = torch.from_numpy(windows[index])
-            for index, encoded in zip(members, self._encoder(self._mel(batch.to(self.device))), strict=True):
+            for index, encoded in zip(
+                members, self._encoder(self._mel(batch.to(self.device, non_blocking=True))), strict=True
+            ):
                 states[index] = torch.cat([encoded, self._tail])
         return states
 
@@ -135,7 +140,15 @@ class Whisper:
     def forward(self, segments: Sequence[Segment]) -> torch.Tensor:
         """Appends tokens to rows -> logits [wanted, n_logits] float32; suppressed tokens lie far below all others."""
         torch.set_num_threads(self._threads)
+        if self._steps is not None:
+            return self._steps(segments)
         return self._decoder.logits(self._decoder.hidden(segments))
+
+    @torch.inference_mode()
+    def prepare(self) -> None:
+        """Does what a step would otherwise do when first taken."""
+        if self._steps is not None:
+            self._steps.prepare()
 
     @torch.inference_mode()
     def attention_weights(self, row: int, first: int, last: int, positions: int) -> torch.Tensor:

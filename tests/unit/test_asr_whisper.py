@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from asr.models.decoder import Segment
+from asr.models.graphs import FixedSteps
 from asr.models.mel import LogMel, mel_filters
 from asr.models.quant import make_linear, resolve_compute_type
 from asr.models.whisper import TAIL_POSITIONS, Whisper
@@ -171,3 +172,41 @@ def test_an_int8_row_does_not_depend_on_its_neighbours() -> None:
 def test_an_unknown_compute_type_is_refused() -> None:
     with pytest.raises(ValueError, match="use auto"):
         resolve_compute_type("int3", torch.device("cpu"))
+
+
+def test_steps_at_fixed_shapes_are_the_same_steps() -> None:
+    """What a GPU replays as a graph, run here without one: beside prompts, idle rows and rows of other lengths."""
+    plain, fixed = make(), make()
+    for one in (plain, fixed):
+        for row, seconds in enumerate((0.4, 8.0, 3.0, 1.0)):
+            hear(one, row, seconds, 300.0 + 100 * row)
+            one.forward([Segment(row, [*PROMPT, *range(row)], [0])])
+    steps = FixedSteps(fixed._decoder)
+    calls = [
+        [Segment(0, [7], [0]), Segment(1, [8], [0]), Segment(2, [9], [0])],  # row 3 rests
+        [Segment(1, [10], [0])],
+        [Segment(0, [11, 12], [0, 1]), Segment(1, [13], [0]), Segment(3, [14], [0])],
+        [Segment(row, [15], [0]) for row in range(4)],
+        [Segment(0, [16, 17, 18], [2]), Segment(2, [19, 20], [1])],
+    ]
+    with torch.inference_mode():
+        for call in calls:
+            expected = plain.forward(call)
+            torch.testing.assert_close(steps(call), expected, atol=1e-5, rtol=1e-4)
+            assert fixed.cache.text_length == plain.cache.text_length
+    torch.testing.assert_close(
+        fixed.attention_weights(1, 4, 8, 50), plain.attention_weights(1, 4, 8, 50), atol=1e-5, rtol=1e-4
+    )
+
+
+def test_preparing_fixed_steps_leaves_no_trace() -> None:
+    plain, fixed = make(), make()
+    for one in (plain, fixed):
+        hear(one, 0, 2.0)
+        one.forward([Segment(0, PROMPT, [0])])
+    steps = FixedSteps(fixed._decoder)
+    with torch.inference_mode():
+        steps.prepare()
+        torch.testing.assert_close(
+            steps([Segment(0, [5], [0])]), plain.forward([Segment(0, [5], [0])]), atol=1e-5, rtol=1e-4
+        )
