@@ -23,6 +23,20 @@ EVALDATA = REPOSITORY.parent / "shared" / "evaldata" / "dev"
 CATEGORIES = ("unit", "rpc", "clients", "e2e", "bench")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--device", default="cpu", choices=["cpu", "cuda"], help="what the models' tests compute on"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    name = config.getoption("--device")
+    if name != "cpu":  # most runs need no torch to be told so
+        from tests import device
+
+        device.choose(name)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         category = item.path.relative_to(REPOSITORY / "tests").parts[0]

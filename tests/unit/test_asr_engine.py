@@ -12,6 +12,7 @@ from asr.engine.recogniser import WhisperRecogniser, build_model
 from asr.engine.slots import SlotTable
 from asr.model import DecodeRequest, Keyterm, Priority
 from common.errors import AtCapacity, AudioTooLong, Internal, InvalidArgument, Unavailable
+from tests.device import chosen
 from tests.fakes.tiny_whisper import tiny_source, tiny_tokens
 
 Make = Callable[..., WhisperRecogniser]
@@ -24,7 +25,9 @@ async def make() -> AsyncIterator[Make]:
 
     def build(slots: int = 4, **options: Any) -> WhisperRecogniser:
         tokens = tiny_tokens()
-        model = build_model(tiny_source(), tokens, device="cpu", threads=1, slots=slots, compute_type="fp32")
+        model = build_model(
+            tiny_source(), tokens, device=str(chosen()), threads=1, slots=slots, compute_type="fp32"
+        )
         made.append(WhisperRecogniser("tiny", model, tokens, (), **options))
         return made[-1]
 
