@@ -87,8 +87,12 @@ def _compare(args: argparse.Namespace) -> dict[str, Any]:
     if not args.no_peers:
         if (peer := faster_whisper(folder, args.threads, args.device, args.beam)) is not None:
             engines["faster-whisper"], longs["faster-whisper"] = peer
-        if (other := openai_whisper(args.threads, args.beam)) is not None:
+        if (other := openai_whisper(folder, args.threads, args.device, args.beam)) is not None:
             engines["openai-whisper"] = other
+        else:
+            print(
+                "openai-whisper is left out: `.venv/bin/pip install openai-whisper` adds it", file=sys.stderr
+            )
     _turn(engines, clips[:1])
     times: dict[str, list[float]] = {name: [] for name in engines}
     texts: dict[str, list[str]] = {}
