@@ -9,6 +9,7 @@ from asr.model import SAMPLE_RATE_HZ, DecodedWord, Pcm
 
 # A pause as long as this is as good as a pause gets.
 GOOD_GAP_S = 0.6
+SENTENCE_ENDS, CLAUSE_ENDS = ".?!\u3002\uff1f\uff01", ",;:\u3001\uff0c"
 SENTENCE_BONUS = 0.3
 CLAUSE_BONUS = 0.1
 # A late cut keeps the window short for longer: worth as much as this between the two ends of the settled words.
@@ -59,9 +60,9 @@ def best_cut(words: Sequence[DecodedWord], settled: int, pcm: Pcm, exactly: int 
 def _score(words: Sequence[DecodedWord], n: int, of: int) -> float:
     score = min(max(words[n].start_s - words[n - 1].end_s, 0.0), GOOD_GAP_S) + LATE_BONUS * n / of
     last = words[n - 1].text[-1:]
-    if last in ".?!\u3002\uff1f\uff01":
+    if last in SENTENCE_ENDS:
         return score + SENTENCE_BONUS
-    return score + CLAUSE_BONUS if last in ",;:\u3001\uff0c" else score
+    return score + CLAUSE_BONUS if last in CLAUSE_ENDS else score
 
 
 def _cut(words: Sequence[DecodedWord], n: int, pcm: Pcm) -> Cut:

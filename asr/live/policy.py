@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from asr.live.agreement import TextOf, agreed
+from asr.live.agreement import TextOf
 from asr.live.context import Context, without_lead
 from asr.live.cut import best_cut, quietest, settled_words
 from asr.live.tuning import StreamOptions, Tuning
@@ -40,7 +40,7 @@ class StreamPolicy:
         self._text_of = text_of
         self._guess = LanguageGuess(self.tuning)
         self._buffer = AudioBuffer()
-        self._context = Context(self.tuning)
+        self._context = Context(self.tuning, text_of)
         self._endpointer = Endpointer(
             EndpointConfig(
                 options.vad_threshold,
@@ -135,17 +135,24 @@ class StreamPolicy:
         utterance.interim_due_s = job.begun_s + rest_s
         if job.lead is not None:
             result = without_lead(result, job.lead, job.start, self._text_of)
-            if not result.text or stopped_early(result, self._heard(job)):
-                utterance.alone = True  # the model took the earlier text for all there is
+        heard = self._heard(job)
+        believed = plausible(result, heard)
+        if job.aim is Aim.FINAL and not utterance.cautious and (job.lead or utterance.committed):
+            # The model took the earlier text, or a pause, for the end, or lost the thread without what it had.
+            lost = utterance.committed and not believed
+            utterance.cautious = bool(lost or not result.text or stopped_early(result, heard))
+            if utterance.cautious:
                 return
         self._settle_language(job, result)
-        if not plausible(result, self._heard(job)):
+        if not believed:
             result = only_committed(result, utterance.committed, self._text_of)
         if job.aim is Aim.FINAL:
             utterance.last = Decoded(job, result)
             if utterance.complete:
                 self._complete(utterance)
                 return
+        if tuple(result.tokens[: len(utterance.committed)]) != utterance.committed:
+            return  # a final may say it otherwise, if it comes to that; an interim may not
         self._agree(job, result)
         if job.aim is Aim.CUT:
             self._cut(job, result)
@@ -235,7 +242,7 @@ class StreamPolicy:
         )
         body_end = min(end, self._buffer.end)
         lead = None
-        if aim is Aim.FINAL and not utterance.alone:
+        if aim is Aim.FINAL and not utterance.cautious:
             lead = self._context.before(utterance.start, end)
         start = lead.start if lead else utterance.start
         pcm = np.concatenate((self._buffer.slice(start, body_end), utterance.tail[: end - body_end]))
@@ -267,23 +274,19 @@ class StreamPolicy:
         self.language = self._guess.heard(result, speech_ms)
 
     def _agree(self, job: Job, result: DecodeResult) -> None:
-        utterance, tokens = job.utterance, tuple(result.tokens)
-        # Two decodes of nearly the same audio agree on its mistakes, so the older one must have heard less.
-        settled = [
-            entry
-            for entry in utterance.earlier
-            if entry[0] <= job.end - self.tuning.agree_ms * SAMPLES_PER_MS
-        ]
-        n = agreed(settled[-1][1], tokens, self._text_of) if settled else 0
         # While the language is open, the next hypothesis may be in another one; and what the model itself doubts, or
         # wrote too little of, it will take back.
         sure = result.avg_logprob >= self.tuning.commit_logprob and not stopped_early(
             result, self._heard(job), 0
         )
-        if self.language and sure and n > len(utterance.committed):
-            utterance.committed = tokens[:n]
-        utterance.hypothesis = tokens
-        utterance.earlier = [*settled[-1:], *utterance.earlier[len(settled) :], (job.end, tokens)]
+        # Two decodes of nearly the same audio agree on its mistakes, so the older one must have heard less.
+        job.utterance.agree(
+            job.end,
+            tuple(result.tokens),
+            before=job.end - self.tuning.agree_ms * SAMPLES_PER_MS,
+            commits=bool(self.language) and sure,
+            text_of=self._text_of,
+        )
 
     def _show(self, job: Job, result: DecodeResult) -> None:
         utterance = job.utterance
@@ -318,22 +321,13 @@ class StreamPolicy:
                     self._show(job, result)
                 return
             at = quietest(job.request.pcm, window_s * 2 / 3, window_s)
-            self._move(utterance, job.start + at, ())
+            utterance.move(job.start + at, ())
             return
         part = only_committed(result, tuple(result.tokens[: cut.tokens]), self._text_of)
         for transcript in self._finals(part, job, job.start + cut.at):
             self._before(utterance, transcript)
         rest = tuple(result.tokens[cut.tokens :])
-        committed = utterance.committed[cut.tokens :]
-        self._move(utterance, job.start + cut.at, rest, committed)
-
-    def _move(
-        self, utterance: Utterance, start: int, rest: tuple[int, ...], committed: tuple[int, ...] = ()
-    ) -> None:
-        utterance.start = utterance.speech_start = start
-        utterance.committed, utterance.hypothesis = committed, rest
-        utterance.shown, utterance.last, utterance.cut_after = ("", ""), None, 0
-        utterance.earlier = [(utterance.heard, rest)] if rest else []
+        utterance.move(job.start + cut.at, rest, utterance.committed[cut.tokens :])
 
     def _complete(self, utterance: Utterance) -> None:
         """Says the final of a closed utterance that was heard to its end."""

@@ -5,6 +5,7 @@ from enum import Enum, auto
 
 import numpy as np
 
+from asr.live.agreement import TextOf, agreed
 from asr.live.context import Lead
 from asr.live.tuning import StreamOptions
 from asr.model import DecodeRequest, DecodeResult, Pcm
@@ -44,7 +45,7 @@ class Utterance:
     interim_due_s: float = 0.0  # clock time before which no further interim starts
     cut_after: int = 0  # no further attempt to cut before the window ends here
     last: "Decoded | None" = None  # latest decode of FINAL aim
-    alone: bool = False  # what was said before it does not help
+    cautious: bool = False  # only on its own and with its committed words is it read to its end
 
     @property
     def closed(self) -> bool:
@@ -54,6 +55,27 @@ class Utterance:
     def complete(self) -> bool:
         """Closed, and the last decode heard all of it."""
         return self.end is not None and self.last is not None and self.last.job.end >= self.end
+
+    def agree(
+        self, end: int, tokens: tuple[int, ...], *, before: int, commits: bool, text_of: TextOf
+    ) -> None:
+        """Takes the hypothesis of the window up to `end`, which begins with the committed tokens.
+
+        What it has in common with the last one whose window ended at `before` or earlier is committed, if it `commits`.
+        """
+        settled = [entry for entry in self.earlier if entry[0] <= before]
+        n = agreed(settled[-1][1], tokens, text_of) if settled else 0
+        if commits and n > len(self.committed):
+            self.committed = tokens[:n]
+        self.hypothesis = tokens
+        self.earlier = [*settled[-1:], *self.earlier[len(settled) :], (end, tokens)]
+
+    def move(self, start: int, rest: tuple[int, ...], committed: tuple[int, ...] = ()) -> None:
+        """Its head was said as a final: goes on from `start` with the rest of the hypothesis."""
+        self.start = self.speech_start = start
+        self.committed, self.hypothesis = committed, rest
+        self.shown, self.last, self.cut_after = ("", ""), None, 0
+        self.earlier = [(self.heard, rest)] if rest else []
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,15 +104,17 @@ def make_request(
 ) -> DecodeRequest:
     """The decode of an utterance's window, float32 [n]: quick and greedy for interims, as asked for finals.
 
+    Committed words bind what comes before the end: the final is read afresh, by a model that has heard all of it.
     The samples of `lead` are part of the window.
     """
     template, quick = options.template, aim is Aim.INTERIM
+    bound = () if aim is Aim.FINAL and not utterance.cautious else utterance.committed
     return replace(
         template,
         pcm=pcm,
         language=language,
-        prefix=(*(lead.tokens if lead else ()), *utterance.committed),
-        draft=utterance.hypothesis[len(utterance.committed) :],
+        prefix=(*(lead.tokens if lead else ()), *bound),
+        draft=utterance.hypothesis[len(bound) :],
         word_times=aim is Aim.CUT or (aim is Aim.FINAL and (template.word_times or options.max_words > 0)),
         temperature=0.0 if quick else template.temperature,
         beam_size=1 if quick else template.beam_size,
