@@ -287,6 +287,7 @@ class _Life:
 
 # What ends a dialect's stream politely, by the last message that its clients know.
 _DONE: dict[str, tuple[Json, ...]] = {
+    "CloseStream": ({"type": "ForceEndTurn"}, {"type": "CloseStream"}),
     "Configure": ({"type": "Finalize"}, {"type": "CloseStream"}),
     "keepalive": ({"type": "finalize"}, {"type": "close_stream"}),
     "Close": ({"type": "Flush"}, {"type": "Close"}),

@@ -127,7 +127,7 @@ async def admit(
         licensed=tuple(opened.features),
         requests_left=opened.requests_left,
     )
-    activity.began(kind)
+    activity.began(kind, dialect)
     admission.usage = usage
     admission.renewals = asyncio.create_task(_renew(client, opened), name=f"renew {opened.session_id}")
     try:
@@ -142,7 +142,7 @@ async def admit(
         admission.status = 500
         raise
     finally:
-        activity.ended(kind, admission.status)
+        activity.ended(kind, dialect, admission.status)
         await admission.settle()
 
 

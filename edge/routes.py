@@ -5,6 +5,8 @@ import uuid
 from aiohttp import web
 
 from edge.dialects import deepgram, deepgram_speak, smallest, smallest_speak
+from edge.dialects.deepgram_flux import DIALECT as FLUX
+from edge.dialects.deepgram_flux import FluxListen
 from edge.dialects.deepgram_stream import DeepgramListen
 from edge.dialects.smallest_stream import PulseListen
 from edge.doors import engine_status, openai_routes, waves_catalogue, waves_routes
@@ -25,6 +27,7 @@ def add_routes(app: web.Application) -> None:
                 "/v1/listen", listen_handler(ListenDialect("listen", deepgram.listen_options, _listened))
             ),
             web.get("/v1/listen", listen_stream_handler("deepgram", _deepgram)),
+            web.get("/v2/listen", listen_stream_handler(FLUX, _flux)),
             web.get("/v1/listen/stream", listen_stream_handler("smallest", _pulse)),
             web.get("/transcribe", listen_stream_handler("smallest", _pulse)),  # of a bare inference server
             web.post("/v1/speak", speak_handler("speak", _speak)),
@@ -53,6 +56,10 @@ def _speak(fields: Fields) -> SpeakRequest:
 
 def _deepgram(request: web.Request) -> DeepgramListen:
     return DeepgramListen(fields_of(request.query), request[REQUEST_ID])
+
+
+def _flux(request: web.Request) -> FluxListen:
+    return FluxListen(fields_of(request.query), request[REQUEST_ID])
 
 
 def _deepgram_speak(request: web.Request) -> deepgram_speak.DeepgramSpeak:

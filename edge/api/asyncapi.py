@@ -2,7 +2,7 @@
 
 import re
 
-from edge.api import frames
+from edge.api import flux, frames
 from edge.api.frames import Message
 from edge.api.sockets import CLOSE_CODES, SOCKETS, Socket
 from edge.mesh import VERSION
@@ -15,6 +15,8 @@ ABOUT = (
 _FAMILIES = (
     ("deepgram_listen", "in", frames.DEEPGRAM_IN),
     ("deepgram_listen", "out", frames.DEEPGRAM_OUT),
+    ("deepgram_flux", "in", flux.RECEIVES),
+    ("deepgram_flux", "out", flux.SENDS),
     ("deepgram_speak", "in", frames.DEEPGRAM_SPEAK_IN),
     ("deepgram_speak", "out", frames.DEEPGRAM_SPEAK_OUT),
     ("smallest_listen", "in", frames.PULSE_IN),

@@ -61,7 +61,7 @@ _ALTERNATIVE = record(
 )
 _RESULT_META = record({"request_id": TEXT, "model_info": {"type": "object"}, "model_uuid": TEXT})
 _PAIR: Json = {"type": "array", "items": WHOLE, "minItems": 2, "maxItems": 2}
-_RESUMED = "Whether the stream of `session_id` goes on; audio up to `position` is known, send what follows."
+RESUMED = "Whether the stream of `session_id` goes on; audio up to `position` is known, send what follows."
 DEEPGRAM_OUT = (
     typed(
         "Results",
@@ -88,7 +88,7 @@ DEEPGRAM_OUT = (
     typed("ConfigureSuccess", "The key terms are in use.", {"request_id": TEXT, "keyterms": many(TEXT)}),
     typed("ConfigureFailure", "They are not.", {"request_id": TEXT, "code": TEXT, "description": TEXT}),
     Message("accepted", "The only message where `callback` gets the others.", record({"request_id": TEXT})),
-    typed("Resumed", _RESUMED, {"request_id": TEXT, "resumed": FLAG, "position": SECONDS}),
+    typed("Resumed", RESUMED, {"request_id": TEXT, "resumed": FLAG, "position": SECONDS}),
     typed("Error", "The stream ends.", {"variant": TEXT, "description": TEXT, "message": TEXT}),
 )  # fmt: skip
 
@@ -128,7 +128,7 @@ PULSE_OUT = (
     typed("speech_started", "Speech begins.", {"session_id": TEXT, "timestamp": SECONDS}),
     typed("speech_ended", "Speech pauses.", {"session_id": TEXT, "timestamp": SECONDS}),
     typed("pong", "Answer to keepalive."),
-    typed("session_resumed", _RESUMED, {"session_id": TEXT, "resumed": FLAG, "position": SECONDS}),
+    typed("session_resumed", RESUMED, {"session_id": TEXT, "resumed": FLAG, "position": SECONDS}),
     typed(
         "error",
         "The stream ends.",

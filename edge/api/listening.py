@@ -2,7 +2,7 @@
 
 from common.codec.wav import MAX_RATE_HZ, MIN_RATE_HZ
 from edge.api.fields import Field, decimal, flag, one_of, text, texts, unused, whole
-from edge.dialects import callbacks, deepgram, openai, smallest, twilio, waves
+from edge.dialects import callbacks, deepgram, deepgram_flux, openai, smallest, twilio, waves
 from edge.finish.options import MAX_PHRASES, MAX_TERMS, REDACT
 from edge.formats import INPUT_ENCODINGS, MAX_CHANNELS
 
@@ -157,6 +157,7 @@ def _session_id(pattern: str) -> Field:
     return text("session_id", about, max_chars=128, pattern=pattern)
 
 
+_REQUEST_ID = "^[A-Za-z0-9_.:-]{1,128}$"
 DEEPGRAM_LIVE = (
     MODEL,
     LANGUAGE,
@@ -178,12 +179,47 @@ DEEPGRAM_LIVE = (
     PROFANITY,
     *KEYTERMS,
     *FINISH,
-    _session_id("^[A-Za-z0-9_.:-]{1,128}$"),
+    _session_id(_REQUEST_ID),
     text(
         "callback", "Where the messages go instead of the socket; signed.", max_chars=callbacks.MAX_URL_CHARS
     ),
     next(one for one in CALLBACKS if one.name == "callback_method"),
     *unused("no_delay", "filler_words", "version", "tag", "mip_opt_out"),
+)
+FLUX_LIVE = (
+    text(
+        "model",
+        "flux-general-en listens for English, flux-general-multi for any language; or a checkpoint of GET /v1/models.",
+        max_chars=200,
+    ),
+    texts(
+        "language_hint",
+        "One language is the one that is heard; of several, any.",
+        max_items=deepgram_flux.MAX_HINTS,
+    ),
+    _encoding("container"),
+    _rate(16_000),
+    CHANNELS,
+    decimal(
+        "eot_threshold",
+        "Confidence that ends a turn. It is 1 - exp(-silence / 0.5 s): 0.7 is 602 ms of silence, 0.9 is 1.15 s, 1.0 leaves "
+        "the end to the timeout and to ForceEndTurn.",
+        0.5,
+        1.0,
+        0.7,
+    ),
+    decimal(
+        "eager_eot_threshold",
+        "Confidence for EagerEndOfTurn, at most eot_threshold: 0.5 is 347 ms of silence. Left out: there is none.",
+        0.3,
+        0.9,
+    ),
+    whole("eot_timeout_ms", "Milliseconds of silence that end a turn at the latest.", 500, 60_000, 5_000),
+    PROFANITY,
+    *KEYTERMS,
+    *FINISH,
+    _session_id(_REQUEST_ID),
+    *unused("tag", "mip_opt_out"),
 )
 PULSE_LIVE = (
     MODEL,

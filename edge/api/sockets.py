@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from edge.api import frames, listening, speaking
+from edge.api import flux, frames, listening, speaking
 from edge.api.fields import Field
 from edge.api.frames import Message
 from edge.api.rest import Group
@@ -77,6 +77,14 @@ SOCKETS = (
         listening.DEEPGRAM_LIVE,
         frames.DEEPGRAM_IN,
         frames.DEEPGRAM_OUT,
+    ),
+    Socket(
+        "/v2/listen",
+        (Group.DEEPGRAM,),
+        "Live audio to the turns of a conversation (Flux)",
+        listening.FLUX_LIVE,
+        flux.RECEIVES,
+        flux.SENDS,
     ),
     _pulse("/v1/listen/stream", Group.SMALLEST, listening.PULSE_LIVE),
     _pulse("/transcribe", Group.SMALLEST, listening.PULSE_LIVE),

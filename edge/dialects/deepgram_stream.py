@@ -19,11 +19,32 @@ MIN_ENDPOINTING_MS = 200
 _ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 
 
-class DeepgramListen:
-    """One client: its messages to actions, recogniser events to its messages."""
+class DeepgramSocket:
+    """What the live sockets have in common: their id is in every message, and a client that knows it may come back."""
 
     idle_s: float | None = IDLE_S
     close_reason = _IDLE_REASON
+
+    def __init__(self, query: Fields, request_id: str) -> None:
+        asked = string(query, "session_id", max_chars=128)
+        if asked and not _ID.fullmatch(asked):
+            raise InvalidArgument("session_id must be the request_id of an earlier stream")
+        self.resuming = bool(asked)
+        self._request_id = self.public_id = asked or request_id
+
+    def resumed(self, found: bool, at_ms: int) -> list[Json]:
+        """Not in the vendor's dialect: who asks for it knows of it."""
+        return [self._message("Resumed", resumed=found, position=seconds(at_ms))]
+
+    def ending(self) -> None:
+        """Nothing changes: the last words come as all others do."""
+
+    def _message(self, kind: str, **fields: object) -> Json:
+        return {"type": kind, "request_id": self._request_id, **fields}
+
+
+class DeepgramListen(DeepgramSocket):
+    """One client: its messages to actions, recogniser events to its messages."""
 
     def __init__(self, query: Fields, request_id: str) -> None:
         """Reads the connect query; unknown keys are ignored.
@@ -31,28 +52,17 @@ class DeepgramListen:
         Raises:
             InvalidArgument: a value that cannot be read.
         """
+        super().__init__(query, request_id)
         self.options = _options(query)
         self.callback = callbacks.asked(query, styles=("deepgram",))
-        self._interims = self.options.interim_results
-        asked = string(query, "session_id", max_chars=128)
-        if asked and not _ID.fullmatch(asked):
-            raise InvalidArgument("session_id must be the request_id of an earlier stream")
-        self.resuming = bool(asked)
-        self._request_id = self.public_id = asked or request_id
         self._model = ""
         self._sha256 = hashlib.sha256()
-        self._ended_at_ms: dict[int, int] = {}  # channel -> end of its last final
 
     def opened(self) -> list[Json]:
         return []
 
     def calling_back(self) -> Json:
         return {"request_id": self._request_id}
-
-    def resumed(self, found: bool, at_ms: int) -> list[Json]:
-        """Not in the vendor's dialect: who asks for it knows of it."""
-        told: Json = {"type": "Resumed", "request_id": self._request_id}
-        return [{**told, "resumed": found, "position": seconds(at_ms)}]
 
     def binary(self, data: bytes) -> list[Action]:
         if not data:
@@ -72,9 +82,6 @@ class DeepgramListen:
         if kind == "Configure":
             return self._configure(message)
         raise InvalidArgument("type must be one of: KeepAlive, Finalize, CloseStream, Configure")
-
-    def ending(self) -> None:
-        """Nothing changes: what marks the end is the Metadata message."""
 
     def event(self, response: RecognizeResponse) -> list[Json]:
         if response.started is not None:
@@ -107,11 +114,11 @@ class DeepgramListen:
                 (term, 0.0) for term in strings(message, "keyterms", max_items=smallest.MAX_KEYTERMS)
             )
         except InvalidArgument as error:
-            failure = {"type": "ConfigureFailure", "request_id": self._request_id}
-            return [Reply({**failure, "code": error.code, "description": error.message})]
+            failure = self._message("ConfigureFailure", code=error.code, description=error.message)
+            return [Reply(failure)]
         self.options = replace(self.options, keyterms=terms)
-        success = {"type": "ConfigureSuccess", "request_id": self._request_id}
-        return [Reconfigure(self.options), Reply({**success, "keyterms": [term for term, _ in terms]})]
+        success = self._message("ConfigureSuccess", keyterms=[term for term, _ in terms])
+        return [Reconfigure(self.options), Reply(success)]
 
     def _result(self, result: Result) -> list[Json]:
         text = result.text.strip()

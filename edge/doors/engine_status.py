@@ -3,6 +3,7 @@
 from aiohttp import web
 
 from common.pb.voxmesh.license.v1 import Kind
+from edge.dialects import deepgram_flux
 from edge.mesh import MESH
 from edge.values import Json, dumps
 
@@ -25,8 +26,9 @@ async def engine_status(request: web.Request) -> web.Response:
 
 def _active(request: web.Request) -> Json:
     activity = request.app[MESH].activity
+    turns = activity.active(Kind.LISTEN_STREAM, dialect=deepgram_flux.DIALECT)
     return {
         "active_batch_requests": activity.active(Kind.LISTEN, Kind.SPEAK),
-        "active_stream_requests": activity.active(Kind.LISTEN_STREAM, Kind.SPEAK_STREAM),
-        "active_listen_v2_stream_requests": 0,
+        "active_stream_requests": activity.active(Kind.LISTEN_STREAM, Kind.SPEAK_STREAM) - turns,
+        "active_listen_v2_stream_requests": turns,
     }

@@ -15,19 +15,22 @@ class Activity:
 
     def __init__(self) -> None:
         self.closed = False  # no more requests are let in
-        self._active: Counter[Kind] = Counter()
+        self._active: Counter[tuple[Kind, str]] = Counter()
         self._served: deque[bool] = deque(maxlen=REMEMBERED)
 
-    def began(self, kind: Kind) -> None:
-        self._active[kind] += 1
+    def began(self, kind: Kind, dialect: str) -> None:
+        self._active[kind, dialect] += 1
 
-    def ended(self, kind: Kind, status: int) -> None:
+    def ended(self, kind: Kind, dialect: str, status: int) -> None:
         """`status` is HTTP's; only what the server got wrong counts against it."""
-        self._active[kind] -= 1
+        self._active[kind, dialect] -= 1
         self._served.append(status < _HTTP_SERVER_ERROR)
 
-    def active(self, *kinds: Kind) -> int:
-        return sum(self._active[kind] for kind in kinds)
+    def active(self, *kinds: Kind, dialect: str = "") -> int:
+        """Requests of these kinds, of one dialect if it is named."""
+        return sum(
+            count for (kind, name), count in self._active.items() if kind in kinds and dialect in ("", name)
+        )
 
     @property
     def grade(self) -> str:

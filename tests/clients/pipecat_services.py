@@ -28,6 +28,7 @@ from pipecat.frames.frames import (
 from pipecat.pipeline.pipeline import Pipeline
 from pipecat.pipeline.worker import PipelineParams, PipelineWorker
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
+from pipecat.services.deepgram.flux.stt import DeepgramFluxSTTService
 from pipecat.services.deepgram.stt import DeepgramSTTService
 from pipecat.services.deepgram.tts import DeepgramTTSService
 from pipecat.services.nvidia.stt import NvidiaSegmentedSTTService, NvidiaSTTService
@@ -46,6 +47,7 @@ QUIET_S = 0.3  # after what was awaited, for what should not come any more
 SERVICES: dict[str, Callable[[dict[str, str]], Any]] = {
     "smallest stt": lambda at: SmallestSTTService(api_key=at["key"], base_url=at["ws"]),
     "deepgram stt": lambda at: DeepgramSTTService(api_key=at["key"], base_url=at["ws"]),
+    "deepgram flux stt": lambda at: DeepgramFluxSTTService(api_key=at["key"], url=f"{at['ws']}/v2/listen"),
     "openai stt": lambda at: OpenAISTTService(api_key=at["key"], base_url=f"{at['http']}/v1"),
     "openai realtime stt": lambda at: OpenAIRealtimeSTTService(
         api_key=at["key"], base_url=f"{at['ws']}/v1/realtime"

@@ -121,6 +121,58 @@ async def test_new_keyterms_while_listening(client: Make, edge: Edge) -> None:
     assert [one.phrase for one in edge.asr.configs[-1].keyterms] == ["walls"]
 
 
+async def test_the_turns_of_flux(client: Make, edge: Edge) -> None:
+    from deepgram.listen.v2.types import ListenV2Configure, ListenV2ConfigureThresholds
+
+    thresholds = ListenV2ConfigureThresholds(eager_eot_threshold=0.4)
+
+    def run() -> list[Any]:
+        events: list[Any] = []
+        options = {"model": "flux-general-en", "encoding": "linear16", "sample_rate": 16_000}
+        with client().listen.v2.connect(
+            **options, keyterm=["one", "two"], eot_threshold=0.8, tag=["a", "b"], mip_opt_out=True
+        ) as socket:
+
+            def until(event: str) -> None:
+                while not events or getattr(events[-1], "event", events[-1].type) != event:
+                    events.append(socket.recv())
+
+            socket.send_media(speech([1, 2, 0]))
+            until("EndOfTurn")
+            socket.send_configure(ListenV2Configure(keyterms=["three"], thresholds=thresholds))
+            until("ConfigureSuccess")
+            socket.send_media(speech([3, 4]))
+            socket.send_force_end_turn()
+            until("EndOfTurn")
+            socket.send_media(speech([5]))
+            socket.send_close_stream()
+            return [*events, *socket]
+
+    events = await blocking(run)
+    assert [type(event).__name__ for event in events[:2]] == ["ListenV2Connected", "ListenV2TurnInfo"]
+    assert [event.sequence_id for event in events] == list(range(len(events)))
+    infos = [event for event in events if event.type == "TurnInfo"]
+    assert [one.event for one in infos[:3]] == ["StartOfTurn", "Update", "EndOfTurn"]
+    ends = [(one.turn_index, one.transcript, one.trigger) for one in infos if one.event == "EndOfTurn"]
+    assert ends == [(0, "w1 w2", "model"), (1, "w3 w4", "manual"), (2, "w5", "stream_end")]
+    assert [(word.word, word.end) for word in infos[2].words] == [("w1", 0.1), ("w2", 0.2)]
+    assert infos[2].end_of_turn_confidence == pytest.approx(0.8, abs=0.01)
+    [answer] = [event for event in events if event.type == "ConfigureSuccess"]
+    assert (answer.keyterms, answer.thresholds.eager_eot_threshold) == (["three"], 0.4)
+    assert [[one.phrase for one in config.keyterms] for config in edge.asr.configs] == [
+        ["one", "two"], ["three"]
+    ]  # fmt: skip
+
+
+async def test_flux_out_of_range(client: Make) -> None:
+    def run() -> None:
+        with client().listen.v2.connect(model="flux-general-en", eot_threshold=0.2):
+            pass
+
+    with pytest.raises(Exception, match="400"):
+        await blocking(run)
+
+
 async def test_a_socket_with_a_bad_key(client: Make) -> None:
     def run() -> None:
         with client("wrong").listen.v1.connect(model="nova-3"):

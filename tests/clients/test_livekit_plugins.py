@@ -134,6 +134,16 @@ async def test_deepgram_listens(edge: Edge) -> None:
     assert "interim_transcript" in [kind for kind, _ in seen]
 
 
+async def test_deepgram_flux_listens(edge: Edge) -> None:
+    recogniser = deepgram.STTv2(base_url=f"{edge.url}/v2/listen", eager_eot_threshold=0.4, **KEY)
+    seen = await live(recogniser, [1, 2, 0, 0], [3, 0, 0])
+    assert finals(seen) == ["w1 w2", "w3"]
+    kinds = [kind for kind, _ in seen]
+    assert kinds[:2] == ["start_of_speech", "interim_transcript"]
+    assert kinds.count("start_of_speech") == 2 and "end_of_speech" in kinds
+    assert ("preflight_transcript", "w1 w2") in seen
+
+
 async def test_deepgram_transcribes(edge: Edge) -> None:
     assert await batch(deepgram.STT(base_url=f"{edge.url}/v1/listen", **KEY)) == "w1 w2 w3"
 

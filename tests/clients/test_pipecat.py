@@ -74,7 +74,8 @@ async def run(edge: Edge, interpreter: str, service: str, *, key: str = "good", 
 
 
 @pytest.mark.parametrize(
-    "vendor", ["smallest", "deepgram", "openai", "openai realtime", "nvidia", "nvidia segmented"]
+    "vendor",
+    ["smallest", "deepgram", "deepgram flux", "openai", "openai realtime", "nvidia", "nvidia segmented"],
 )
 async def test_it_listens(edge: Edge, interpreter: str, vendor: str) -> None:
     seen = await run(edge, interpreter, f"{vendor} stt", pcm=base64.b64encode(PCM).decode())

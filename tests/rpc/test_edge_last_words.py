@@ -39,6 +39,8 @@ Json = dict[str, object]
 
 PULSE = "/v1/listen/stream"
 DEEPGRAM = "/v1/listen?encoding=linear16&sample_rate=16000"
+FLUX = "/v2/listen?encoding=linear16&sample_rate=16000"
+FLUX_EAGER = f"{FLUX}&eager_eot_threshold=0.4"
 REALTIME = "/v1/realtime?intent=transcription"
 
 
@@ -125,6 +127,8 @@ def final_text(told: list[Json]) -> str:
             found.append(str(one["transcript"]))
         elif kind == "Results" and one["is_final"]:
             found.append(one["channel"]["alternatives"][0]["transcript"])  # type: ignore[index]
+        elif one.get("event") == "EndOfTurn":
+            found.append(str(one["transcript"]))
         elif kind.endswith("input_audio_transcription.completed"):
             found.append(str(one["transcript"]))
         elif kind == "transcript" and one["transcript"]["is_final"]:  # type: ignore[index]
@@ -134,6 +138,7 @@ def final_text(told: list[Json]) -> str:
 
 FINALIZE, CLOSE_STREAM = saying({"type": "finalize"}), saying({"type": "close_stream"})
 DG_FINALIZE, DG_CLOSE = saying({"type": "Finalize"}), saying({"type": "CloseStream"})
+FLUX_FORCE = saying({"type": "ForceEndTurn"})
 WAYS: dict[str, tuple[str, Ending, bool]] = {
     "pulse finalize": (PULSE, FINALIZE, True),
     "pulse close_stream": (PULSE, CLOSE_STREAM, False),
@@ -153,6 +158,14 @@ WAYS: dict[str, tuple[str, Ending, bool]] = {
     "deepgram half-close": (DEEPGRAM, half_closing, False),
     "deepgram Finalize, then half-close": (DEEPGRAM, both(DG_FINALIZE, half_closing), False),
     "deepgram CloseStream, then half-close": (DEEPGRAM, both(DG_CLOSE, half_closing), False),
+    "flux ForceEndTurn": (FLUX, FLUX_FORCE, True),
+    "flux CloseStream": (FLUX, DG_CLOSE, False),
+    "flux closing frame": (FLUX, closing, False),
+    "flux half-close": (FLUX, half_closing, False),
+    "flux ForceEndTurn, then gone": (FLUX, both(FLUX_FORCE, closing), False),
+    "flux CloseStream, then half-close": (FLUX, both(DG_CLOSE, half_closing), False),
+    "flux eager CloseStream": (FLUX_EAGER, DG_CLOSE, False),
+    "flux eager half-close": (FLUX_EAGER, half_closing, False),
 }
 
 
@@ -172,7 +185,7 @@ async def test_sockets(edge: Edge, way: str) -> None:
             assert final_text(told) == text_of(numbers), (way, numbers, cut)
 
 
-@pytest.mark.parametrize("way", ["pulse close_stream", "deepgram closing frame"])
+@pytest.mark.parametrize("way", ["pulse close_stream", "deepgram closing frame", "flux CloseStream"])
 async def test_the_worker_dies_on_the_last_word(edge: Edge, way: str) -> None:
     path, end, _ = WAYS[way]
     for numbers in TURNS:

@@ -8,7 +8,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 
-from edge.api import asyncapi, frames, listening, openapi, speaking
+from edge.api import asyncapi, flux, frames, listening, openapi, speaking
 from edge.api.docs import page
 from edge.api.fields import Field
 from edge.api.frames import Message
@@ -16,6 +16,7 @@ from edge.api.rest import OPERATIONS
 from edge.api.sockets import CLOSE_CODES, SOCKETS, Socket
 from edge.app import build_app
 from edge.dialects import callbacks, deepgram, deepgram_speak, openai, smallest, smallest_speak, waves
+from edge.dialects.deepgram_flux import FluxListen
 from edge.dialects.deepgram_stream import DeepgramListen
 from edge.dialects.openai_realtime import RealtimeTranscription
 from edge.dialects.smallest_speak import WavesSpeak
@@ -113,6 +114,7 @@ READERS: list[tuple[str, tuple[Field, ...], tuple[Callable[[Asked], object], ...
         BOTH_OUTPUTS,
     ),
     ("deepgram live", listening.DEEPGRAM_LIVE, (lambda q: DeepgramListen(q, "r"),), ({}, {"utterance_end_ms": "900"}, {"endpointing": "300"}, {"callback": "http://a"})),
+    ("flux live", listening.FLUX_LIVE, (lambda query: FluxListen(query, "r"),), ({},)),
     (
         "pulse live",
         listening.PULSE_LIVE,
@@ -177,6 +179,8 @@ def test_every_reference_of_the_sockets_leads_somewhere() -> None:
 def protocol_of(socket: Socket) -> Any:
     if socket.sends is frames.DEEPGRAM_OUT:
         return DeepgramListen({}, "r")
+    if socket.sends is flux.SENDS:
+        return FluxListen({}, "r")
     if socket.sends is frames.PULSE_OUT:
         return PulseListen({}, "s", word_times=True)
     if socket.sends is frames.REALTIME_OUT:

@@ -22,6 +22,7 @@ from common.pb.voxmesh.asr.v1 import (
 from common.pb.voxmesh.audio.v1 import Encoding
 from common.subtitles import LINE_CHARS
 from edge.dialects import captions, deepgram, openai, smallest, waves
+from edge.dialects.deepgram_flux import FluxListen
 from edge.dialects.deepgram_speak import DeepgramSpeak
 from edge.dialects.deepgram_stream import DeepgramListen
 from edge.dialects.openai_realtime import RealtimeTranscription
@@ -219,13 +220,14 @@ def test_realtime_deltas_are_never_taken_back() -> None:
 PROTOCOLS = [
     lambda: pulse(),
     lambda: DeepgramListen({}, "r"),
+    lambda: FluxListen({}, "r"),
     lambda: RealtimeTranscription({}),
     lambda: WavesSpeak({}, "s"),
     lambda: DeepgramSpeak({}, "r"),
 ]
 NAMES = st.sampled_from(
     "type text continue flush context_id cancel_request voice_id speed sample_rate session audio input format "
-    "turn_detection transcription finalize Speak Flush Clear Close Configure keyterms Finalize KeepAlive CloseStream "
+    "turn_detection transcription finalize Speak Flush Clear Close Configure keyterms thresholds eot_threshold language_hints ForceEndTurn Finalize KeepAlive CloseStream "
     "session.update transcription_session.update input_audio_buffer.append input_audio_buffer.commit".split()
 )
 VALUES = st.recursive(
@@ -250,12 +252,12 @@ def test_garbage_frames_are_refused_never_a_crash(make: Any, frames: list[Any]) 
 @given(
     st.sampled_from([smallest.listen_options, deepgram.listen_options, waves.stt_options, openai.transcription_options,
                      openai.speech_request, smallest.speak_options, lambda q: pulse(**q).options,
-                     lambda q: DeepgramListen(q, "r"), lambda q: DeepgramSpeak(q, "r")]),
+                     lambda q: DeepgramListen(q, "r"), lambda q: FluxListen(q, "r"), lambda q: DeepgramSpeak(q, "r")]),
     st.dictionaries(
         st.sampled_from(
             "language encoding sample_rate channels punctuate diarize num_speakers keywords keyterm model endpointing "
             "voice text input speed output_format response_format temperature eou_timeout_ms max_words timestamps "
-            "utterance_end_ms vad_threshold pronunciations prompt container timestamp_granularities".split()
+            "utterance_end_ms eot_threshold eager_eot_threshold eot_timeout_ms language_hint vad_threshold pronunciations prompt container timestamp_granularities".split()
         ),
         VALUES | st.sampled_from(["nan", "inf", "-1", "1e999", "\x00", "٣", "true", "9" * 400]),
         max_size=6,
