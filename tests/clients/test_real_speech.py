@@ -67,14 +67,21 @@ def test_deepgram(mesh: RunningMesh) -> None:
         client = deepgram.DeepgramClient(api_key=mesh.key, environment=environment, httpx_client=http)
         answer = client.listen.v1.media.transcribe_file(request=clip().read_bytes(), model="nova-3")
         assert same(answer.results.channels[0].alternatives[0].transcript)
-        options = {"model": "nova-3", "encoding": "linear16", "sample_rate": 16_000, "language": "en"}
-        with client.listen.v1.connect(**options) as socket:
+        audio = {"encoding": "linear16", "sample_rate": 16_000}
+        with client.listen.v1.connect(model="nova-3", language="en", **audio) as socket:
             pcm = pcm16k(clip())
             for at in range(0, len(pcm), 3_200):
                 socket.send_media(pcm[at : at + 3_200])
             socket.send_close_stream()
             results = [event for event in socket if event.type == "Results" and event.is_final]
         assert same(" ".join(one.channel.alternatives[0].transcript for one in results))
+        with client.listen.v2.connect(model="flux-general-en", **audio, eager_eot_threshold=0.5) as socket:
+            for at in range(0, len(pcm), 3_200):
+                socket.send_media(pcm[at : at + 3_200])
+            socket.send_close_stream()
+            turns = [event for event in socket if event.type == "TurnInfo"]
+        assert same(" ".join(one.transcript for one in turns if one.event == "EndOfTurn"))
+        assert (turns[0].event, turns[-1].event) == ("StartOfTurn", "EndOfTurn")
         spoken = b"".join(
             client.speak.v1.audio.generate(
                 text=SENTENCE,
@@ -104,17 +111,19 @@ def test_openai(mesh: RunningMesh) -> None:
         assert same(again.text, SENTENCE)
 
 
-@pytest.mark.parametrize("vendor", ["openai", "deepgram", "smallestai"])
+@pytest.mark.parametrize("vendor", ["openai", "deepgram", "deepgram flux", "smallestai"])
 async def test_livekit_hears_one_utterance_after_the_other(mesh: RunningMesh, vendor: str) -> None:
     agents = pytest.importorskip("livekit.agents", reason="the client comes with the extra `clients`")
-    plugin = pytest.importorskip(f"livekit.plugins.{vendor}")
+    plugin = pytest.importorskip(f"livekit.plugins.{vendor.partition(' ')[0]}")
     places: dict[str, dict[str, Any]] = {
         "openai": {"base_url": f"{mesh.url}/v1", "model": "whisper-1", "use_realtime": True},
         "deepgram": {"base_url": f"{mesh.url}/v1/listen"},
+        "deepgram flux": {"base_url": f"{mesh.url}/v2/listen"},
         "smallestai": {"base_url": f"{mesh.url}/waves/v1"},
     }
     async with agents.utils.http_context.open():
-        recogniser = plugin.STT(api_key=mesh.key, **places[vendor])
+        kind = plugin.STTv2 if vendor == "deepgram flux" else plugin.STT
+        recogniser = kind(api_key=mesh.key, **places[vendor])
         async with recogniser.stream() as stream:
             for _ in range(2):
                 talking = asyncio.create_task(_talk(stream))
