@@ -20,6 +20,7 @@ TOKENS_MARGIN = 24
 _LOOP_TOKENS = 16  # a run of repeats this long is a loop
 _LOOP_PERIOD_MAX = 24
 _LOOP_REPEATS = 4
+_REJOIN_TOKENS = 8  # how much of a guess may be left out where the text comes back to it
 
 
 def token_limit(duration_s: float, room: int) -> int:
@@ -99,6 +100,8 @@ class Greedy:
         self._policy = policy
         self.best = Hypothesis(list(prefix), [0.0] * len(prefix), forced=len(prefix))
         self._draft = list(draft[: max(0, policy.limit - len(prefix))]) if policy.temperature == 0 else []
+        self._passed = 0  # tokens of the draft that lie behind
+        self._guess = self._draft  # of what follows, for the next step to verify
         self._score_prefix = score_prefix
         self.done = len(prefix) >= policy.limit
 
@@ -123,16 +126,39 @@ class Greedy:
         if self._score_prefix:
             self.best.logprobs = [choice.watched_logprob for choice in choices[:forced]]
             choices = choices[forced:]
-        for index, choice in enumerate(choices):
-            self.advance(choice)
-            guess = self._draft[index] if index < len(self._draft) else None
-            if self.done or guess != choice.tokens[0]:
-                return len(self._draft) - index
-        raise AssertionError("the last answer has no guess to agree with")
+        return self.take(choices)
+
+    def pending(self) -> list[int]:
+        """Tokens to append in the next step: the last one, and a guess of what follows."""
+        return [self.best.tokens[-1], *self._guess]
 
     def asks(self) -> list[Ask]:
-        """The question of the next step."""
-        return [self._policy.ask(self.best.tokens)]
+        """One question per token of `pending`."""
+        tokens = [*self.best.tokens, *self._guess]
+        return [self._policy.ask(tokens[:place]) for place in range(len(self.best.tokens), len(tokens) + 1)]
+
+    def take(self, choices: list[Choice]) -> int:
+        """Takes the answers to `asks`; returns how many appended tokens to take back (a wrong guess)."""
+        guess = self._guess
+        for index, choice in enumerate(choices):
+            self.advance(choice)
+            if self.done or index == len(guess) or guess[index] != choice.tokens[0]:
+                self._passed += index
+                self._guess = [] if self.done else self._rejoined()
+                return len(guess) - index
+        raise AssertionError("the last answer has no guess to agree with")
+
+    def _rejoined(self) -> list[int]:
+        """The rest of the draft, if the last token is one of those that come next in it.
+
+        One changed word at the head of a long text would otherwise cost a step for every token behind it.
+        """
+        last = self.best.tokens[-1]
+        near = self._draft[self._passed : self._passed + _REJOIN_TOKENS]
+        if last not in near:
+            return []
+        self._passed += near.index(last) + 1
+        return self._draft[self._passed : self._passed + self._policy.limit - len(self.best.tokens)]
 
     def advance(self, choice: Choice) -> None:
         """Takes one answer."""

@@ -101,7 +101,8 @@ class Job:
             return [
                 Segment(row, [found.tokens[-1]], [0]) for row, found in zip(self.rows, live, strict=False)
             ]
-        return [Segment(self._row, [self._attempt.best.tokens[-1]], [0])]
+        tokens = self._attempt.pending()
+        return [Segment(self._row, tokens, list(range(len(tokens))))]
 
     @property
     def raw_answers(self) -> int:
@@ -128,7 +129,7 @@ class Job:
         elif isinstance(self._attempt, Beam):
             self._grow(self._attempt, choices)
         else:
-            self._attempt.advance(choices[0])
+            self._model.cache.text_length[self._row] -= self._attempt.take(choices)
         if self.stage is Stage.STEP and self._attempt.done:
             self._judge()
 

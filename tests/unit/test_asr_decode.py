@@ -91,6 +91,38 @@ def test_a_guess_that_ends_early_is_taken_back() -> None:
     assert attempt.best.tokens == [2]
 
 
+@pytest.mark.parametrize(
+    "answers",
+    [[8, 3, 4, 5, 6], [8, 2, 3, 4, 5, 6], [3, 4, 5, 6], [8, 9, 3, 4, 5, 6]],
+    ids=["changed", "put in", "left out", "two for one"],
+)
+def test_the_rest_of_a_guess_is_verified_at_once_where_the_text_comes_back_to_it(answers: list[int]) -> None:
+    attempt = Greedy(policy(), (), (2, 3, 4, 5, 6), score_prefix=False)
+    cached = 5 - attempt.open([said(answers[0])] * 6)
+    steps = []
+    while not attempt.done:
+        pending = attempt.pending()
+        place = len(attempt.best.tokens)
+        right = [*answers, EOT, EOT, EOT]
+        choices = [said(right[place + i]) for i in range(len(pending))]
+        assert len(attempt.asks()) == len(pending)
+        steps.append(len(pending))
+        cached += len(pending) - attempt.take(choices)
+    assert attempt.best.tokens == answers
+    assert max(steps) >= 3
+    assert len(steps) < len(answers)
+    assert cached == len(answers)  # the row holds the text and nothing else
+
+
+def test_a_guess_that_was_rejoined_in_the_wrong_place_is_taken_back() -> None:
+    attempt = Greedy(policy(), (), (2, 3, 4), score_prefix=False)
+    assert attempt.open([said(3), said(9), said(9), said(9)]) == 3
+    assert attempt.pending() == [3, 4]
+    assert attempt.take([said(6), said(7)]) == 1
+    assert attempt.pending() == [6]
+    assert attempt.best.tokens == [3, 6]
+
+
 def test_forced_tokens_are_scored_when_asked_for() -> None:
     attempt = Greedy(policy(), (1, 2), (), score_prefix=True)
     assert [ask.watched for ask in attempt.opening_asks()] == [1, 2, None]

@@ -70,7 +70,8 @@ async def test_forcing_what_would_be_decoded_changes_nothing(make: Make) -> None
 async def test_a_guess_never_changes_the_result(make: Make) -> None:
     recogniser = make()
     free = tuple((await recogniser.decode(ask())).tokens)
-    for guess in (free, free[:5], (*free[:5], 1, 2, 3), (200, 201)):
+    rejoined = ((1, *free[1:]), (*free[:2], 1, *free[2:]), (*free[:2], *free[3:]), (*free[4:], *free))
+    for guess in (free, free[:5], (*free[:5], 1, 2, 3), (200, 201), *rejoined):
         assert tuple((await recogniser.decode(ask(draft=guess))).tokens) == free
 
 
