@@ -1,7 +1,8 @@
 """Who decodes next, of the live channels that share an engine, and how far behind the engine is.
 
 What closes an utterance goes at once. The rest waits for one of few places: finals that are begun in a pause first,
-then interims of an utterance that has shown nothing yet, then whoever waited longest since its last one. A job is made when its turn comes, so it holds the
+then interims of an utterance that has shown nothing yet, then whoever waited longest since its last one. Those who
+wait longest never get the last place, so the others find one free. A job is made when its turn comes, so it holds the
 newest audio, and under load interims get rarer instead of late.
 """
 
@@ -27,7 +28,8 @@ class Turns:
     """The places of one engine.
 
     Args:
-        at_once: what closes nothing starts while fewer live decodes than this are in flight.
+        at_once: what closes nothing starts while fewer live decodes than this are in flight; the last of these places is
+            for what is more urgent than a later interim.
         clock: seconds, monotonic.
     """
 
@@ -51,7 +53,7 @@ class Turns:
     def ask(self, channel: object, urgency: Urgency, wake: Callable[[], None]) -> bool:
         """Whether the channel may start a decode now; if not, `wake` is called when it may ask again."""
         self._waiting.pop(channel, None)
-        if urgency is Urgency.CLOSING or len(self._busy) < self._at_once:
+        if urgency is Urgency.CLOSING or self._has_place(urgency):
             return True
         self._waiting[channel] = (urgency, wake)
         return False
@@ -69,14 +71,20 @@ class Turns:
             took_s = self._clock() - begun
             self._delay_s = self._faded() + _FOLLOW * (took_s - self._faded())
             self._measured_s = self._clock()
-        while self._waiting and len(self._busy) < self._at_once:
+        while self._waiting:
             first = min(self._waiting, key=lambda c: (self._waiting[c][0], self._served.get(c, 0)))
+            if not self._has_place(self._waiting[first][0]):
+                return
             self._waiting.pop(first)[1]()
 
     def leave(self, channel: object) -> None:
         """The channel is gone."""
         self._waiting.pop(channel, None)
         self._served.pop(channel, None)
+
+    def _has_place(self, urgency: Urgency) -> bool:
+        kept = 1 if urgency is Urgency.LATER and self._at_once > 1 else 0
+        return len(self._busy) < self._at_once - kept
 
     def _faded(self) -> float:
         left: float = 0.5 ** ((self._clock() - self._measured_s) / _FORGET_S)

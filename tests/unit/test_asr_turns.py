@@ -38,6 +38,22 @@ def test_pauses_go_first_then_first_interims_then_the_longest_unserved() -> None
     assert woken == ["d", "c", "a", "b"]
 
 
+def test_later_interims_leave_a_place_for_those_who_cannot_wait() -> None:
+    turns, woken = Turns(2), []
+    assert turns.ask("a", Urgency.LATER, lambda: None)
+    turns.begin("a", Urgency.LATER)
+    assert not turns.ask("b", Urgency.LATER, lambda: woken.append("b"))
+    for urgency in (Urgency.PAUSED, Urgency.FIRST):
+        assert turns.ask("c", urgency, lambda: None)
+        turns.begin("c", urgency)
+        assert not turns.ask("d", urgency, lambda: None)
+        turns.leave("d")
+        turns.end("c")
+    assert not woken
+    turns.end("a")
+    assert woken == ["b"]
+
+
 def test_a_channel_that_wants_nothing_any_more_passes_its_turn_on() -> None:
     turns, woken = Turns(1), []
     turns.begin("x", Urgency.LATER)
