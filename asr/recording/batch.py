@@ -15,7 +15,15 @@ from asr.recording.language import VOTERS, LanguageVote
 from asr.recording.segment import SAMPLES_PER_MS, Segment, Segmenter, SegmentLimits
 from asr.recording.stitch import join, place
 from asr.transcript.events import Event, Progress, Tally, Transcript
-from asr.transcript.guard import NO_SPEECH_PROB, Heard, plausible, stopped_early
+from asr.transcript.guard import (
+    NO_SPEECH_PROB,
+    WORDLESS_S,
+    Heard,
+    longest_wordless_s,
+    plausible,
+    slow,
+    stopped_early,
+)
 from asr.transcript.transcripts import confidence, final, timed
 from asr.voice.chunks import VoicedChunks
 from asr.voice.ingest import Ingest
@@ -26,6 +34,8 @@ from common.pb.voxmesh.asr import v1 as pb
 # Segments of one recording in memory: enough to fill the engine's slots twice, whatever its size.
 MIN_SEGMENTS = 8
 MAX_SEGMENTS = 64
+# A segment with less voice is not decoded again in halves.
+SHORTEST_HALVED_MS = 4_000
 # Text tokens given to the next segment when it is to know the text before it.
 PREVIOUS_TOKENS = 100
 
@@ -169,23 +179,45 @@ class BatchRun:
     async def _whole(
         self, channel: _Channel, segment: Segment, result: DecodeResult, language: str
     ) -> list[tuple[Segment, DecodeResult]]:
-        """The result, or those of the segment's halves when the model stopped before its end."""
-        heard = Heard(segment.voiced_ms, len(segment.pcm) // SAMPLES_PER_MS)
-        if not stopped_early(result, heard) or result.no_speech_prob > NO_SPEECH_PROB:
-            return [(segment, result)]
+        """The result, or those of the segment's halves where the model got lost or left out what they say."""
+        alone = [(segment, result)]
+        heard = _heard(segment)
+        if heard.voiced_ms < SHORTEST_HALVED_MS or result.no_speech_prob > NO_SPEECH_PROB:
+            return alone
+        lost = not plausible(result, heard)
+        if not lost and not await self._left_out(channel, segment, result):
+            return alone
         pieces: list[tuple[Segment, DecodeResult]] = []
         for half in segment.halves():
             again = await self._try(channel, half, language or result.language)
             pieces += await self._whole(channel, half, again, language)
-        return pieces
+        return pieces if lost or sum(len(piece.text) for _, piece in pieces) > len(result.text) else alone
 
-    async def _try(self, channel: _Channel, segment: Segment, language: str) -> DecodeResult:
+    async def _left_out(self, channel: _Channel, segment: Segment, result: DecodeResult) -> bool:
+        """Whether the model stopped before the end, or said once what somebody said several times."""
+        heard = _heard(segment)
+        if stopped_early(result, heard):
+            return True
+        if not slow(result, heard):
+            return False
+        if not result.words:  # its own tokens are read again: no new decode
+            result = await self._try(channel, segment, result.language, draft=tuple(result.tokens))
+        return longest_wordless_s(result.words, len(segment.pcm) / SAMPLE_RATE_HZ) > WORDLESS_S
+
+    async def _try(
+        self, channel: _Channel, segment: Segment, language: str, draft: tuple[int, ...] = ()
+    ) -> DecodeResult:
+        """Decodes a segment; a `draft` is what it is thought to say, whose word times are wanted."""
         request = replace(
             self._template,
             pcm=segment.pcm,
             language=language,
             context=self._template.context + channel.context,
-            word_times=self._template.word_times or segment.overlaps_next or segment.overlaps_previous,
+            draft=draft,
+            word_times=self._template.word_times
+            or bool(draft)
+            or segment.overlaps_next
+            or segment.overlaps_previous,
         )
         for attempt in itertools.count(1):
             try:
@@ -224,7 +256,7 @@ class BatchRun:
                     place(heard.words, after.start / SAMPLE_RATE_HZ),
                     segment.high / SAMPLE_RATE_HZ,
                 )
-            if plausible(result, Heard(segment.voiced_ms, len(segment.pcm) // SAMPLES_PER_MS)):
+            if plausible(result, _heard(segment)):
                 finals += self._final(segment, result, first, last)
         return finals
 
@@ -254,3 +286,7 @@ class BatchRun:
                 mean=confidence(result, words),
             )
         ]
+
+
+def _heard(segment: Segment) -> Heard:
+    return Heard(segment.voiced_ms, len(segment.pcm) // SAMPLES_PER_MS)

@@ -3,9 +3,10 @@
 Never a list of phrases: people do say "thank you".
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from asr.model import DecodeResult
+from asr.model import DecodedWord, DecodeResult
 
 # Both from openai-whisper's own rule for silence: no speech is believed when the text is improbable too.
 NO_SPEECH_PROB = 0.6
@@ -21,7 +22,10 @@ ALLOWED_CHARACTERS = 25
 MIN_VOICED_MS = 60
 # The slowest speakers stay above this many characters per second of voice; fewer mean that the model stopped early.
 MIN_CHARACTERS_PER_S = 4.0
-MIN_UNSPACED_CHARACTERS_PER_S = 1.5
+UNSPACED = 2.7  # characters that stand for one of an unspaced script
+# Few speak slower than this; the words' times tell then whether some are missing: there is no pause as long as that.
+SLOW_CHARACTERS_PER_S = 10.0
+WORDLESS_S = 3.5
 # Below this it cannot be told from a hesitation.
 MIN_STOPPED_EARLY_MS = 4_000
 # Where the detector heard little, the text must be probable.
@@ -59,9 +63,24 @@ def plausible(result: DecodeResult, heard: Heard) -> bool:
 
 def stopped_early(result: DecodeResult, heard: Heard, least_ms: int = MIN_STOPPED_EARLY_MS) -> bool:
     """Whether the model wrote far less than was said: after a pause it may take the window for finished."""
-    if heard.voiced_ms < least_ms:
-        return False
+    return heard.voiced_ms >= least_ms and _slower(result, heard, MIN_CHARACTERS_PER_S)
+
+
+def slow(result: DecodeResult, heard: Heard) -> bool:
+    """Whether somebody spoke slowly, or the model left something out."""
+    return _slower(result, heard, SLOW_CHARACTERS_PER_S)
+
+
+def longest_wordless_s(words: Sequence[DecodedWord], window_s: float) -> float:
+    """The longest stretch of the window without a word; words in order, times in seconds of the window."""
+    ends = [0.0, *(word.end_s for word in words)]
+    starts = [*(word.start_s for word in words), window_s]
+    return max(start - end for end, start in zip(ends, starts, strict=True))
+
+
+def _slower(result: DecodeResult, heard: Heard, characters_per_s: float) -> bool:
+    """Compares with the voice; a script without spaces says as much in fewer characters."""
     text = result.text.strip()
-    spaced = " " in text or text.isascii()
-    least = MIN_CHARACTERS_PER_S if spaced else MIN_UNSPACED_CHARACTERS_PER_S
-    return len(text) < least * heard.voiced_ms / 1000
+    if not (" " in text or text.isascii()):
+        characters_per_s /= UNSPACED
+    return len(text) < characters_per_s * heard.voiced_ms / 1000

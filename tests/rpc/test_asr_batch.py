@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -199,24 +200,65 @@ async def test_a_batch_says_nothing_before_the_end_but_progress(start: Start) ->
     assert last.done_ms == last.total_ms == responses[-1].summary.audio_ms
 
 
-class Hasty(FakeRecogniser):
-    """Takes a long window for finished after its first word."""
+class Limited(FakeRecogniser):
+    """Goes wrong with long windows, in the way of a subclass."""
 
     def read(self, request: DecodeRequest) -> DecodeResult:
         result = super().read(request)
-        if len(request.pcm) > 12 * 16_000:
-            result.tokens, result.words = result.tokens[:1], result.words[:1]
-            result.text = self.decode_tokens(result.tokens).strip()
-        return result
+        return self.spoil(result) if len(request.pcm) > 12 * 16_000 else result
+
+    def spoil(self, result: DecodeResult) -> DecodeResult:
+        raise NotImplementedError
+
+    def only(self, result: DecodeResult, count: int) -> DecodeResult:
+        tokens = result.tokens[:count]
+        return replace(
+            result, tokens=tokens, words=result.words[:count], text=self.decode_tokens(tokens).strip()
+        )
 
 
-async def test_a_segment_that_the_model_ends_early_is_recognised_in_halves(start: Start) -> None:
+class Hasty(Limited):
+    """Takes the window for finished after the first word."""
+
+    def spoil(self, result: DecodeResult) -> DecodeResult:
+        return self.only(result, 1)
+
+
+class Merging(Limited):
+    """Says once what was said four times."""
+
+    def spoil(self, result: DecodeResult) -> DecodeResult:
+        return self.only(result, len(result.tokens) // 4)
+
+
+class Lost(Limited):
+    """Writes something improbable."""
+
+    def spoil(self, result: DecodeResult) -> DecodeResult:
+        return replace(result, avg_logprob=-4.0)
+
+
+@pytest.mark.parametrize("kind", [Hasty, Merging, Lost])
+async def test_a_segment_that_the_model_gets_wrong_is_recognised_in_halves(
+    start: Start, kind: type[Limited]
+) -> None:
     words = script(" ".join(f"number{i}" for i in range(100)), word_ms=220)
-    rig = await start(recogniser=Hasty(words))
+    rig = await start(recogniser=kind(words))
     responses = await rig.ask(config(mode=pb.Mode.BATCH), *chunks(spoken(words), ms=5000))
     whole = [word for word in text(responses).split() if not word.endswith("-")]
     assert len(whole) >= 95
     assert whole == sorted(whole, key=lambda word: int(word.removeprefix("number")))
+
+
+async def test_somebody_who_speaks_slowly_is_not_recognised_twice(start: Start) -> None:
+    words = script(" ".join("oh" for _ in range(40)), word_ms=450)
+    rig = await start(recogniser=FakeRecogniser(words))
+    responses = await rig.ask(config(mode=pb.Mode.BATCH), *chunks(spoken(words), ms=5000))
+    assert text(responses).split() == ["oh"] * 40
+    windows = {len(request.pcm) for request in rig.recogniser.requests}
+    assert len(rig.recogniser.requests) == len(windows) + sum(
+        bool(request.draft) for request in rig.recogniser.requests
+    )
 
 
 async def test_previous_text_makes_segments_sequential(start: Start) -> None:
