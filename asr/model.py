@@ -48,6 +48,7 @@ class DecodeRequest:
     beam_size: int = 1
     keyterms: tuple[Keyterm, ...] = ()
     fallback: bool = True  # decode again at higher temperatures after repetition or a low probability
+    interim: bool = False  # soon replaced: a very short window is read as it is
 
 
 @dataclass(slots=True)

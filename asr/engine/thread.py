@@ -179,9 +179,9 @@ class EngineThread:
             ticket.job.rows = [self._slots.acquire(ticket)[0] for _ in range(ticket.job.rows_needed)]
             self._active.append(ticket)
             ticket.job.mark_started()
-        for ticket, states in zip(
-            admitted, self._model.encode([ticket.job.request.pcm for ticket in admitted]), strict=True
-        ):
+        requests = [ticket.job.request for ticket in admitted]
+        encoded = self._model.encode([r.pcm for r in requests], [r.interim for r in requests])
+        for ticket, states in zip(admitted, encoded, strict=True):
             self._model.hear(ticket.job.rows[0], states)
             ticket.job.begin()
 

@@ -119,4 +119,5 @@ def make_request(
         temperature=0.0 if quick else template.temperature,
         beam_size=1 if quick else template.beam_size,
         fallback=aim is Aim.FINAL,
+        interim=quick,
     )

@@ -19,6 +19,8 @@ from asr.models.quant import ComputeType, Linear, Rows, cpu_has_bf16, make_linea
 # padding to 30 s does, at the cost of the real length.
 TRAILING_SILENCE_SAMPLES = SAMPLE_RATE_HZ // 2
 SHORTEST_WINDOW_SAMPLES = 5 * SAMPLE_RATE_HZ  # very short words are still said twice in less
+# An interim may say one twice: the next takes it back, and costs a third.
+SHORTEST_INTERIM_SAMPLES = 3 * SAMPLE_RATE_HZ // 2
 TAIL_POSITIONS = 50
 # Windows are filled up to a multiple of this. Each length is compiled for once, at the cost of computing it several
 # times, so there may not be many; and windows of one length share a batch on a GPU.
@@ -98,14 +100,17 @@ class Whisper:
         return self._encoder.learn_silence(self._mel(pcm.to(self.device)))[-TAIL_POSITIONS:].clone()
 
     @torch.inference_mode()
-    def encode(self, windows: Sequence[Pcm]) -> list[torch.Tensor]:
+    def encode(self, windows: Sequence[Pcm], interim: Sequence[bool] = ()) -> list[torch.Tensor]:
         """Windows of at most 30 s, [n] float32 each -> states [positions, state] each, in order, the end of a window behind them.
 
         Windows of the same (rounded) length are computed in one batch.
+
+        Args:
+            interim: which of them are read for an interim; default: none.
         """
         torch.set_num_threads(self._threads)
         states: list[torch.Tensor] = [torch.empty(0)] * len(windows)
-        for samples, members in self._batches(windows):
+        for samples, members in self._batches(windows, interim or [False] * len(windows)):
             batch = torch.zeros(len(members), samples, pin_memory=self.device.type == "cuda")
             for item, index in zip(batch, members, strict=True):
                 item[: len(windows[index])] = torch.from_numpy(windows[index])
@@ -115,19 +120,20 @@ class Whisper:
                 states[index] = torch.cat([encoded, self._tail])
         return states
 
-    def _batches(self, windows: Sequence[Pcm]) -> Iterator[tuple[int, list[int]]]:
+    def _batches(self, windows: Sequence[Pcm], interim: Sequence[bool]) -> Iterator[tuple[int, list[int]]]:
         """(samples, indices of the windows of that padded length), as many as fit one call."""
         groups: dict[int, list[int]] = {}
-        for index, pcm in enumerate(windows):
-            groups.setdefault(self._padded_samples(len(pcm)), []).append(index)
+        for index, (pcm, soon_replaced) in enumerate(zip(windows, interim, strict=True)):
+            shortest = SHORTEST_INTERIM_SAMPLES if soon_replaced else SHORTEST_WINDOW_SAMPLES
+            groups.setdefault(self._padded_samples(len(pcm), shortest), []).append(index)
         for samples, members in groups.items():
             many = 1 if self.device.type == "cpu" else max(1, _GPU_BATCH_SAMPLES // samples)
             for first in range(0, len(members), many):
                 yield samples, members[first : first + many]
 
-    def _padded_samples(self, samples: int) -> int:
+    def _padded_samples(self, samples: int, shortest: int) -> int:
         longest = min(MAX_WINDOW_SAMPLES, self.dims.n_audio_ctx * POSITION_SAMPLES)
-        wanted = max(samples + TRAILING_SILENCE_SAMPLES, SHORTEST_WINDOW_SAMPLES)
+        wanted = max(samples + TRAILING_SILENCE_SAMPLES, shortest)
         return min(-(-wanted // BUCKET_SAMPLES) * BUCKET_SAMPLES, longest)
 
     @torch.inference_mode()
