@@ -71,14 +71,6 @@ def test_a_short_window_is_shorter_still_for_an_interim(model: Whisper) -> None:
     torch.testing.assert_close(interim, final, atol=1e-4, rtol=1e-4)
 
 
-def test_a_short_window_is_shorter_still_for_an_interim(model: Whisper) -> None:
-    final, interim = model.encode([tone(1.0), tone(1.0)], [False, True])
-    assert len(final) == len(model.encode([tone(2.0)])[0]) == 250 + TAIL_POSITIONS
-    assert len(interim) == 75 + TAIL_POSITIONS
-    final, interim = model.encode([tone(6.0), tone(6.0)], [False, True])
-    torch.testing.assert_close(interim, final, atol=1e-4, rtol=1e-4)
-
-
 def test_the_end_of_a_window_follows_the_speech(model: Whisper) -> None:
     one, other = model.encode([tone(6.0), tone(8.0, 300.0)])
     torch.testing.assert_close(one[-TAIL_POSITIONS:], other[-TAIL_POSITIONS:])
