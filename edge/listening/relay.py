@@ -9,7 +9,15 @@ from common import logs, metrics
 from common.audio import BYTES_PER_MS, BYTES_PER_SAMPLE
 from common.clients import LiveAsrClient
 from common.errors import AtCapacity, Cancelled, Unavailable, VoxmeshError
-from common.pb.voxmesh.asr.v1 import Flush, Mode, RecognizeRequest, RecognizeResponse, Result, Summary
+from common.pb.voxmesh.asr.v1 import (
+    Flush,
+    Mode,
+    RecognizeRequest,
+    RecognizeResponse,
+    Result,
+    Summary,
+    UtteranceEnd,
+)
 from edge.listening.requests import ListenOptions
 
 log = logs.get_logger()
@@ -91,6 +99,10 @@ class Relay:
         self._finals: dict[int, int] = {}  # channel -> end of its last final, ms
         self._speaking: set[int] = set()
         self._last_utterance_end: dict[int, int] = {}
+        self._words_ended: dict[int, int] = {}  # channel -> end of words whose UtteranceEnd has not come, ms
+        self._unheard: dict[
+            int, int
+        ] = {}  # of these, what the present worker does not know: it gets only silence
         self._started = False  # a worker has accepted the stream at least once
         self._accepted = False  # the present one has
         self._promised = False  # the present one says when it is well
@@ -212,6 +224,7 @@ class Relay:
         self._attempt += 1
         self._cursor = 0
         self._accepted = self._promised = False
+        self._unheard = dict(self._words_ended)
         self._sent_to = self._log[0].start if self._log else self._end
         return self._client.recognize(self._requests(self._attempt), metadata=self._metadata)
 
@@ -281,9 +294,11 @@ class Relay:
                 and not result.from_flush
             ):
                 return None
+            self._spoke(result.channel)
             if result.is_final:
                 self._forget_final(result)
         elif (began := response.speech_started) is not None:
+            self._spoke(began.channel)
             if began.channel in self._speaking:
                 return None
             self._speaking.add(began.channel)
@@ -293,13 +308,32 @@ class Relay:
             if self._last_utterance_end.get(quiet.channel, -1) >= quiet.last_word_end_ms:
                 return None
             self._last_utterance_end[quiet.channel] = quiet.last_word_end_ms
+            self._spoke(quiet.channel)
         elif response.heartbeat is not None:
-            return None
+            return self._utterance_end()
         elif response.summary is not None:
             response.summary.audio_ms = (self._end - self._offset) // self._bytes_per_ms
         return response
 
+    def _spoke(self, channel: int) -> None:
+        """No silence after earlier words is worth telling any more."""
+        self._words_ended.pop(channel, None)
+        self._unheard.pop(channel, None)
+
+    def _utterance_end(self) -> RecognizeResponse | None:
+        """What a worker would have said that went away in the silence, when its successor has long heard nothing else."""
+        wait_ms = self._options.utterance_end_ms or 0
+        for channel, end_ms in self._unheard.items():
+            if self._sent_to // self._bytes_per_ms - end_ms >= wait_ms:
+                quiet = UtteranceEnd(channel=channel, last_word_end_ms=end_ms)
+                return self._note(RecognizeResponse(utterance_end=quiet))
+        return None
+
     def _forget_final(self, final: Result) -> None:
+        # Without interims, no news would not mean that nobody speaks.
+        asked = self._options.utterance_end_ms and self._options.interim_results
+        if asked and final.speech_final and final.text and not final.from_flush:
+            self._words_ended[final.channel] = final.end_ms
         self._finals[final.channel] = max(final.end_ms, self._finals.get(final.channel, 0))
         expected = self._channels if self._options.multichannel else 1
         cut_ms = min(self._finals.values()) if len(self._finals) >= expected else 0
