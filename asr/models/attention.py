@@ -29,6 +29,29 @@ def rows_are_dense(rows: Sequence[int]) -> bool:
     return list(rows) == list(range(rows[0], rows[0] + len(rows)))
 
 
+class RowAttention:
+    """One token for one row."""
+
+    def __init__(self, cache: DecoderCache, row: int, place: int) -> None:
+        self._text, self._mask = cache.said(row, place + 1)
+        self._audio = cache.heard(row)
+        self._written = cache.text[:, :, row, :, place].unbind(0)  # per layer [2, heads, width]
+        self._queries = {layer: queries[row, :, place] for layer, queries in cache.queries.items()}
+
+    def text(self, layer: int, qkv: torch.Tensor) -> torch.Tensor:
+        """qkv [1, 3, heads, width] -> [1, heads, width]; keys and values join the cache."""
+        self._written[layer].copy_(qkv[0, 1:])
+        keys, values = self._text[layer]
+        return _attend(qkv[:, 0].unsqueeze(2), keys, values, attn_mask=self._mask).squeeze(2)
+
+    def audio(self, layer: int, q: torch.Tensor) -> torch.Tensor:
+        """q [1, heads, width] -> [1, heads, width]."""
+        if (queries := self._queries.get(layer)) is not None:
+            queries.copy_(q[0])
+        keys, values = self._audio[layer]
+        return _attend(q.unsqueeze(2), keys, values).squeeze(2)
+
+
 class StepAttention:
     """One token for each of a dense run of rows."""
 
@@ -41,23 +64,15 @@ class StepAttention:
         self._rows = torch.tensor(rows, device=device)
         self._places = torch.tensor(places, device=device)
         self._text = layer_pairs(cache.text[:, :, first:last, :, :length])
-        self._single = len(rows) == 1
-        if self._single:
-            self._written = cache.text[:, :, first, :, places[0]].unbind(0)  # per layer [2, heads, width]
-            self._text_mask = None
-        else:
-            self._written = cache.text.permute(0, 2, 4, 1, 3, 5).unbind(0)  # [slots, text, 2, heads, width]
-            self._text_mask = _mask([place + 1 for place in places], length, device)
+        self._written = cache.text.permute(0, 2, 4, 1, 3, 5).unbind(0)  # [slots, text, 2, heads, width]
+        self._text_mask = _mask([place + 1 for place in places], length, device)
         # Rows are attended to one by one at their own length; GPUs, where launches cost more than padding, take
         # their single steps elsewhere (graphs.py).
         self._audio = [cache.heard(row) for row in rows]
 
     def text(self, layer: int, qkv: torch.Tensor) -> torch.Tensor:
         """qkv [rows, 3, heads, width] -> [rows, heads, width]; keys and values join the cache."""
-        if self._single:
-            self._written[layer].copy_(qkv[0, 1:])
-        else:
-            self._written[layer].index_put_((self._rows, self._places), qkv[:, 1:])
+        self._written[layer].index_put_((self._rows, self._places), qkv[:, 1:])
         keys, values = self._text[layer]
         return _attend(qkv[:, 0].unsqueeze(2), keys, values, attn_mask=self._text_mask).squeeze(2)
 
@@ -66,8 +81,6 @@ class StepAttention:
         if (queries := self._queries.get(layer)) is not None:
             queries.transpose(1, 2).index_put_((self._rows, self._places), q)
         q = q.unsqueeze(2)
-        if self._single:
-            return _attend(q, *self._audio[0][layer]).squeeze(2)
         mixed = [_attend(q[i : i + 1], *heard[layer]) for i, heard in enumerate(self._audio)]
         return torch.cat(mixed).squeeze(2)
 

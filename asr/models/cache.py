@@ -1,10 +1,15 @@
 """Keys and values of every slot, allocated once."""
 
+import math
+
+import numpy as np
 import torch
 
 from asr.models.dims import Dims
 
 Pair = tuple[torch.Tensor, torch.Tensor]  # keys and values
+# The text of one row is attended to up to a multiple of this, so that the views of it can be kept.
+_TEXT_STRIDE = 32
 
 
 class DecoderCache:
@@ -12,27 +17,51 @@ class DecoderCache:
 
     All layers share one tensor, so that the views of a step are made once and not once per layer. Pages of host
     memory that no row has touched cost nothing.
+
+    Args:
+        dims: sizes of the checkpoint.
+        slots: rows.
+        audio: most positions a row hears.
+        kind: type of the audio's keys and values, and of the queries.
+        text: type of the text's. There is little of it: on CPU a conversion costs more than its bytes.
+        device: where it lies.
+        aligned: layers whose cross-attention queries are kept.
     """
 
     def __init__(
-        self, dims: Dims, slots: int, audio: int, kind: torch.dtype, device: torch.device, aligned: set[int]
+        self,
+        dims: Dims,
+        slots: int,
+        audio: int,
+        kind: torch.dtype,
+        text: torch.dtype,
+        device: torch.device,
+        aligned: set[int],
     ) -> None:
         layers, heads = dims.n_text_layer, dims.n_text_head
         width = dims.n_text_state // heads
-        text = dims.n_text_ctx + 1  # the last place is for rows that step with others and have nothing to say
+        places = dims.n_text_ctx + 1  # the last is for rows that step with others and have nothing to say
         self.slots, self.kind = slots, kind
         # Rows of different lengths are attended to together under a mask, and a masked NaN is still NaN: text starts
         # as zeros. Audio does too where it is masked (GPU).
         heard = torch.empty if device.type == "cpu" else torch.zeros
         # [layers, keys and values, slots, heads, text or audio, width]
-        self.text = torch.zeros((layers, 2, slots, heads, text, width), dtype=kind, device=device)
+        shape = (layers, 2, slots, heads, places, width)
+        if device.type == "cpu":  # memory that comes as zeros; torch would write them
+            self.text = torch.from_numpy(np.zeros(shape, np.float32)).to(text)
+        else:
+            self.text = torch.zeros(shape, dtype=text, device=device)
         self.audio = heard((layers, 2, slots, heads, audio, width), dtype=kind, device=device)
         # Cross-attention queries of the layers that have alignment heads: word times come from them.
-        queries = (slots, heads, text, width)
+        queries = (slots, heads, places, width)
         self.queries = {layer: torch.zeros(queries, dtype=kind, device=device) for layer in aligned}
         self.text_length = [0] * slots
         self.audio_length = [0] * slots
         self._heard: list[list[Pair]] = [[] for _ in range(slots)]
+        self._said: dict[tuple[int, int], list[Pair]] = {}
+        # Any run of it that ends behind the zeros is a mask: 0 where there is text, -inf behind.
+        self._ends = torch.zeros(1, 1, 1, 2 * places, dtype=text, device=device)
+        self._ends[..., places:] = -math.inf
 
     def hear(self, row: int, positions: int) -> None:
         """Says how much audio a row has, and that it has no text."""
@@ -42,6 +71,19 @@ class DecoderCache:
     def heard(self, row: int) -> list[Pair]:
         """Per layer the keys and values of a row's audio, each [1, heads, positions, width]."""
         return self._heard[row]
+
+    def said(self, row: int, length: int) -> tuple[list[Pair], torch.Tensor]:
+        """The first `length` places of a row's text, and some behind.
+
+        Returns:
+            Per layer keys and values [1, heads, n, width], and the mask [1, 1, 1, n] that hides what is behind.
+        """
+        places = self.text.shape[4]
+        n = min(-(-length // _TEXT_STRIDE) * _TEXT_STRIDE, places)
+        if (pairs := self._said.get((row, n))) is None:
+            pairs = self._said[row, n] = layer_pairs(self.text[:, :, row : row + 1, :, :n])
+        first = places - length
+        return pairs, self._ends[..., first : first + n]
 
     def move(self, source: int, target: int) -> None:
         """Copies a row whole."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from asr.models.attention import Attention, PromptAttention, StepAttention, rows_are_dense
+from asr.models.attention import Attention, PromptAttention, RowAttention, StepAttention, rows_are_dense
 from asr.models.cache import DecoderCache
 from asr.models.dims import Dims
 from asr.models.encoder import Norm, Weights
@@ -51,7 +51,7 @@ class Decoder:
     ) -> None:
         self.cache = cache
         self._kind, self._device = kind, device
-        self._attention = cache.kind
+        self._attention, self._text = cache.kind, cache.text.dtype
         self._heads, self._state = dims.n_text_head, dims.n_text_state
         # Kept as stored, rows are converted when read; a copy, so that the file need not stay mapped.
         self._embedding = weights("decoder.embedding").to(device, copy=True)
@@ -82,8 +82,11 @@ class Decoder:
         ]
         ids, at = torch.tensor(tokens, device=self._device), torch.tensor(places, device=self._device)
         slots = [segment.row for segment in segments]
-        if rows_are_dense(slots) and len(tokens) == len(slots):
-            attend: Attention = StepAttention(self.cache, slots, starts, self._device)
+        attend: Attention
+        if len(tokens) == 1:
+            attend = RowAttention(self.cache, slots[0], starts[0])
+        elif rows_are_dense(slots) and len(tokens) == len(slots):
+            attend = StepAttention(self.cache, slots, starts, self._device)
         else:
             counts = [len(segment.tokens) for segment in segments]
             attend = PromptAttention(self.cache, slots, starts, counts, self._device)
@@ -104,7 +107,7 @@ class Decoder:
         x += self._positions[places]
         rows, heads = len(tokens), self._heads
         for layer, block in enumerate(self._blocks):
-            qkv = block.qkv(block.attn_ln(x)).to(self._attention).view(rows, 3, heads, -1)
+            qkv = block.qkv(block.attn_ln(x)).to(self._text).view(rows, 3, heads, -1)
             x += block.out(attend.text(layer, qkv).view(rows, -1))
             q = block.cross_q(block.cross_ln(x)).to(self._attention).view(rows, heads, -1)
             x += block.cross_out(attend.audio(layer, q).view(rows, -1))

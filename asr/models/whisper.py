@@ -69,7 +69,9 @@ class Whisper:
         self._mel = LogMel(dims.n_mels, device)
         self._encoder = Encoder(dims, weights, linear("many"), kind=kind, attention=attention, device=device)
         aligned = {layer for layer, _ in self.alignment_heads}
-        self.cache = DecoderCache(dims, slots, dims.n_audio_ctx + TAIL_POSITIONS, attention, device, aligned)
+        self.cache = DecoderCache(
+            dims, slots, dims.n_audio_ctx + TAIL_POSITIONS, attention, kind, device, aligned
+        )
         self.n_logits = dims.n_vocab - _TIMESTAMPS if dims.n_vocab > _TIMESTAMPS else dims.n_vocab
         # Tokens that are never written get an offset no other reaches: suppression costs nothing per step.
         offset = torch.zeros(self.n_logits)
@@ -148,7 +150,12 @@ class Whisper:
         torch.set_num_threads(self._threads)
         if self._steps is not None:
             return self._steps(segments)
-        return self._decoder.logits(self._decoder.hidden(segments))
+        # The products of one token end before a second core has woken up; only the vocabulary is worth sharing.
+        if sum(len(segment.tokens) for segment in segments) == 1:
+            torch.set_num_threads(1)
+        hidden = self._decoder.hidden(segments)
+        torch.set_num_threads(self._threads)
+        return self._decoder.logits(hidden)
 
     @torch.inference_mode()
     def prepare(self) -> None:
