@@ -103,7 +103,7 @@ class StreamPolicy:
         due = self._due(now_s)
         if due is None or due[1] is not Aim.INTERIM:
             return due and (Urgency.PAUSED if due[1] is Aim.FINAL and not due[0].closed else Urgency.CLOSING)
-        return Urgency.LATER if due[0].shown[0] else Urgency.FIRST
+        return Urgency.FIRST if self._opening(due[0]) else Urgency.LATER
 
     def next_job(self, now_s: float) -> Job | None:
         """The decode to start now, if any."""
@@ -232,8 +232,13 @@ class StreamPolicy:
         wanted = self.options.interim_results or self.options.max_words
         spoken_ms = (end - utterance.speech_start) // SAMPLES_PER_MS
         if wanted and new_ms >= tuning.interim_ms and spoken_ms >= tuning.first_interim_ms:
-            return Aim.INTERIM if now_s >= utterance.interim_due_s else None
+            return Aim.INTERIM if now_s >= utterance.interim_due_s or self._opening(utterance) else None
         return None
+
+    def _opening(self, utterance: Utterance) -> bool:
+        """Whether speech has just begun and nothing was shown of it: that cannot wait. Sound without text can."""
+        spoken_ms = (self._speech_end(utterance) - utterance.speech_start) // SAMPLES_PER_MS
+        return not utterance.shown[0] and spoken_ms < self.tuning.opening_ms
 
     def _make_job(self, utterance: Utterance, aim: Aim, now_s: float) -> Job:
         end = min(

@@ -25,6 +25,7 @@ class Tuning:
 
     interim_ms: int = 240  # new audio, and time, between two interims
     first_interim_ms: int = 192  # speech before the first one
+    opening_ms: int = 2_000  # speech in which the first text is tried for without a rest
     commit_logprob: float = -0.7  # less probable hypotheses commit nothing
     agree_ms: int = 700  # audio between two hypotheses whose agreement counts
     load_factor: float = 1.5  # an interim that took long is followed by this many times as long a rest

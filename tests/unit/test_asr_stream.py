@@ -297,6 +297,18 @@ def test_interims_get_rarer_when_decoding_is_slow() -> None:
     assert slow.text == numbers(40)
 
 
+def test_the_first_text_is_tried_for_without_a_rest_and_sound_without_text_is_not() -> None:
+    words = script(numbers(20))
+    driver = Driver(words, decode_s=0.3, recogniser=FakeRecogniser(words, avg_logprob=-2.0)).say(words)
+    begun = [job.begun_s for job in driver.jobs if job.aim is Aim.INTERIM]
+    waits = [later - earlier for earlier, later in zip(begun, begun[1:], strict=False)]
+    assert max(waits[:4]) <= 0.4
+    assert min(waits[7:]) >= 0.7
+    driver = Driver(words, decode_s=0.3).say(words)
+    begun = [job.begun_s for job in driver.jobs if job.aim is Aim.INTERIM]
+    assert begun[1] - begun[0] >= 0.7
+
+
 def test_a_final_does_not_wait_for_an_interim() -> None:
     words = script(SENTENCE)
     driver = Driver(words, decode_s=1.0).play(audio(words)).flush()
