@@ -105,7 +105,7 @@ def summarise(plays: list[Played], options: argparse.Namespace, cores: float) ->
     last = [(p, v) for p in plays if (v := player.final_ms(p, options.endpointing_ms)) is not None]
     commits = [value for p in plays for value in player.commit_ms(p)]
     changed, shown = map(sum, zip(*(player.unstable_words(p) for p in plays), strict=True))
-    lateness = [(p.begin_ms / 60_000, v) for p, v in last]
+    growth, error = lag_growth([(p.clip.name, p.begin_ms / 60_000, v) for p, v in last])
     return {
         "model": options.model,
         "streams": options.streams,
@@ -118,7 +118,8 @@ def summarise(plays: list[Played], options: argparse.Namespace, cores: float) ->
         "final_ms_p95": _percentile([v for _, v in last], 95),
         "wer_stream": _wer([(p.clip.reference, player.final_text(p)) for p in plays], options.language),
         "wer_batch": _wer([(p.clip.reference, p.clip.batch_text) for p in plays], options.language),
-        "lag_growth_ms_per_min": round(_slope(lateness), 1),
+        "lag_growth_ms_per_min": growth,
+        "lag_growth_error": error,
         "unstable_word_ratio": round(changed / shown, 3),
         "cpu_cores": round(cores, 2),
     }
@@ -182,11 +183,30 @@ def _percentile(values: list[float], percent: int) -> float | None:
     return round(statistics.quantiles(values, n=100, method="inclusive")[percent - 1], 1)
 
 
-def _slope(points: list[tuple[float, float]]) -> float:
-    """Least-squares slope; 0 without two different abscissae."""
-    if len({x for x, _ in points}) < 2:
-        return 0.0
-    return statistics.linear_regression(*zip(*points, strict=True)).slope
+def lag_growth(finals: list[tuple[str, float, float]]) -> tuple[float, float | None]:
+    """How fast finals get later, in ms per minute, and the standard error of that.
+
+    A clip has a lateness of its own, by where its batch transcript sees the last word end, and streams that play the
+    same list meet the same clips early or late; so a play is compared with other plays of its clip alone.
+
+    Args:
+        finals: clip, minutes of the stream, lateness in ms.
+    """
+    plays: dict[str, list[tuple[float, float]]] = {}
+    for clip, minutes, late_ms in finals:
+        plays.setdefault(clip, []).append((minutes, late_ms))
+    apart = [
+        (minutes - statistics.fmean(x for x, _ in same), late_ms - statistics.fmean(y for _, y in same))
+        for same in plays.values()
+        for minutes, late_ms in same
+    ]
+    spread = sum(x * x for x, _ in apart)
+    if not spread:
+        return 0.0, None
+    slope = sum(x * y for x, y in apart) / spread
+    freedom = len(apart) - len(plays) - 1
+    left = sum((y - slope * x) ** 2 for x, y in apart)
+    return round(slope, 1), round((left / freedom / spread) ** 0.5, 1) if freedom > 0 else None
 
 
 def _print(report: dict[str, object]) -> None:

@@ -9,7 +9,8 @@ from bench.asr_stream import run
 
 KEYS = {
     "model", "streams", "first_interim_ms_p50", "first_interim_ms_p95", "commit_ms_p50", "final_ms_p50",
-    "final_ms_p95", "wer_stream", "wer_batch", "lag_growth_ms_per_min", "unstable_word_ratio", "cpu_cores",
+    "final_ms_p95", "wer_stream", "wer_batch", "lag_growth_ms_per_min", "lag_growth_error",
+    "unstable_word_ratio", "cpu_cores",
 }  # fmt: skip
 
 

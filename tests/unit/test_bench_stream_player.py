@@ -3,6 +3,7 @@
 import pytest
 
 from bench import stream_player as player
+from bench.asr_stream import lag_growth
 from bench.stream_player import Clip, Played
 from common.pb.voxmesh.asr import v1 as pb
 
@@ -52,3 +53,19 @@ def test_without_answers_there_is_nothing_to_time() -> None:
     assert player.first_interim_ms(nothing) is None
     assert player.final_ms(nothing, 600) is None
     assert player.commit_ms(nothing) == []
+
+
+def test_lag_is_compared_between_plays_of_one_clip() -> None:
+    slow_clips_last = [("a", n / 10, 0.0) for n in range(5)] + [("b", n / 10, 300.0) for n in range(5, 10)]
+    assert lag_growth(slow_clips_last) == (0.0, 0.0)
+    growing = [(clip, minutes, late_ms + 120 * minutes) for clip, minutes, late_ms in slow_clips_last]
+    assert lag_growth(growing) == (120.0, 0.0)
+
+
+def test_the_growth_of_lag_says_how_sure_it_is() -> None:
+    jitter = (40.0, -40.0, -40.0, 40.0)
+    short = [("a", n / 4, jitter[n % 4]) for n in range(8)]
+    longer = [("a", n / 4, jitter[n % 4]) for n in range(40)]
+    assert (lag_growth(longer)[1] or 0) < (lag_growth(short)[1] or 0) / 5
+    assert lag_growth([("a", 0.0, 10.0), ("b", 0.5, 90.0)]) == (0.0, None)
+    assert lag_growth([]) == (0.0, None)
