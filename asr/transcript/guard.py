@@ -5,6 +5,7 @@ Never a list of phrases: people do say "thank you".
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from asr.model import DecodedWord, DecodeResult
 
@@ -72,10 +73,12 @@ def slow(result: DecodeResult, heard: Heard) -> bool:
 
 
 def longest_wordless_s(words: Sequence[DecodedWord], window_s: float) -> float:
-    """The longest stretch of the window without a word; words in order, times in seconds of the window."""
-    ends = [0.0, *(word.end_s for word in words)]
-    starts = [*(word.start_s for word in words), window_s]
-    return max(start - end for end, start in zip(ends, starts, strict=True))
+    """The longest stretch of the window in which no word begins; times in seconds of the window.
+
+    Ends do not count: what the model left out is aligned with the word before it.
+    """
+    begins = [0.0, *(word.start_s for word in words), window_s]
+    return max(later - begin for begin, later in pairwise(begins))
 
 
 def _slower(result: DecodeResult, heard: Heard, characters_per_s: float) -> bool:

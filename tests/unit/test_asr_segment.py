@@ -6,7 +6,7 @@ import pytest
 from asr.model import DecodedWord, DecodeResult
 from asr.recording.segment import Segment, Segmenter, SegmentLimits
 from asr.recording.stitch import join, place
-from asr.transcript.guard import Heard, stopped_early
+from asr.transcript.guard import Heard, longest_wordless_s, stopped_early
 from asr.voice.vad import CHUNK_SAMPLES
 
 CHUNK_S = CHUNK_SAMPLES / 16_000
@@ -211,3 +211,14 @@ def test_halves_hold_the_segment_and_meet_in_its_pause() -> None:
 )
 def test_too_little_text_for_so_much_voice_is_noticed(text: str, voiced_ms: int, early: bool) -> None:
     assert stopped_early(DecodeResult(text=text), Heard(voiced_ms, voiced_ms + 500)) is early
+
+
+def test_a_word_that_covers_what_was_left_out_does_not_hide_it() -> None:
+    heard = [
+        DecodedWord("he", 0.4, 0.8, 0.9),
+        DecodedWord("said", 1.0, 9.0, 0.9),
+        DecodedWord("so", 9.1, 9.5, 0.9),
+    ]
+    assert longest_wordless_s(heard, 10.0) == pytest.approx(8.1)
+    assert longest_wordless_s(heard[:1], 10.0) == pytest.approx(9.6)
+    assert longest_wordless_s([], 3.0) == pytest.approx(3.0)
