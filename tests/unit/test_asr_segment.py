@@ -214,11 +214,8 @@ def test_too_little_text_for_so_much_voice_is_noticed(text: str, voiced_ms: int,
 
 
 def test_a_word_that_covers_what_was_left_out_does_not_hide_it() -> None:
-    heard = [
-        DecodedWord("he", 0.4, 0.8, 0.9),
-        DecodedWord("said", 1.0, 9.0, 0.9),
-        DecodedWord("so", 9.1, 9.5, 0.9),
-    ]
+    times = {"he": (0.4, 0.8), "said": (1.0, 9.0), "so": (9.1, 9.5)}
+    heard = [DecodedWord(text, begin, end, 0.9, 1) for text, (begin, end) in times.items()]
     assert longest_wordless_s(heard, 10.0) == pytest.approx(8.1)
     assert longest_wordless_s(heard[:1], 10.0) == pytest.approx(9.6)
     assert longest_wordless_s([], 3.0) == pytest.approx(3.0)
