@@ -61,7 +61,7 @@ async def _measure(options: argparse.Namespace) -> dict[str, object]:
         plays = await asyncio.gather(
             *(
                 player.play(
-                    client, _playlist(clips, n, options.seconds), model="",
+                    client, playlist(clips, n * len(clips) // options.streams, options.seconds), model="",
                     endpointing_ms=options.endpointing_ms, delay_s=n * 0.37 % 3,
                 )
                 for n in range(options.streams)
@@ -141,10 +141,10 @@ def _line(played: Played) -> str:
     )
 
 
-def _playlist(clips: list[Clip], stream: int, seconds: float) -> list[Clip]:
-    """Clips for one stream, each stream starting elsewhere in the list."""
+def playlist(clips: list[Clip], first: int, seconds: float) -> list[Clip]:
+    """Clips for one stream, from number `first` on and round, until they fill the time."""
     result: list[Clip] = []
-    ms, n = 0, stream
+    ms, n = 0, first
     while ms < seconds * 1000:
         result.append(clips[n % len(clips)])
         ms += result[-1].ms + player.GAP_MS

@@ -3,7 +3,7 @@
 import pytest
 
 from bench import stream_player as player
-from bench.asr_stream import lag_growth
+from bench.asr_stream import lag_growth, playlist
 from bench.stream_player import Clip, Played
 from common.pb.voxmesh.asr import v1 as pb
 
@@ -69,3 +69,8 @@ def test_the_growth_of_lag_says_how_sure_it_is() -> None:
     assert (lag_growth(longer)[1] or 0) < (lag_growth(short)[1] or 0) / 5
     assert lag_growth([("a", 0.0, 10.0), ("b", 0.5, 90.0)]) == (0.0, None)
     assert lag_growth([]) == (0.0, None)
+
+
+def test_a_stream_plays_the_list_round_from_its_own_beginning() -> None:
+    clips = [Clip(str(n), bytes(32_000 * 2), "en", "") for n in range(5)]  # 2 s and their silence
+    assert [clip.name for clip in playlist(clips, 3, 12.0)] == ["3", "4", "0", "1"]
