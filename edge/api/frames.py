@@ -115,7 +115,7 @@ PULSE_OUT = (
             "is_last": FLAG,
         },
         {
-            "committed_chars": {**WHOLE, "description": "first characters that will not change"},
+            "committed_chars": {**WHOLE, "description": "first characters that later interims keep"},
             "from_finalize": FLAG,
             "speech_final": FLAG,
             "language": TEXT,
