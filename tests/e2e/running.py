@@ -23,6 +23,11 @@ Event = dict[str, Any]
 class RunningMesh:
     """`up --json` on free ports, with a state directory of its own and the machine's model cache.
 
+    Args:
+        state_dir: its own.
+        options: of `up`.
+        variables: of its environment.
+
     Attributes:
         url: of the edge, e.g. "http://127.0.0.1:40001".
         grpc: host:port of the public gRPC listener.
@@ -30,7 +35,7 @@ class RunningMesh:
         events: everything it has said.
     """
 
-    def __init__(self, state_dir: Path, *options: str) -> None:
+    def __init__(self, state_dir: Path, *options: str, **variables: str) -> None:
         self.state_dir = state_dir
         self.events: list[Event] = []
         self._said = threading.Condition()
@@ -38,7 +43,7 @@ class RunningMesh:
         self.process = subprocess.Popen(
             [*command, "--state-dir", str(state_dir), *options],
             cwd=REPOSITORY,
-            env={**os.environ, "LICENSE_KEY": "", "REDIS_URL": ""},
+            env={**os.environ, "LICENSE_KEY": "", "REDIS_URL": "", **variables},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
