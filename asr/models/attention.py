@@ -38,6 +38,22 @@ class RowAttention:
         self._written = cache.text[:, :, row, :, place].unbind(0)  # per layer [2, heads, width]
         self._queries = {layer: queries[row, :, place] for layer, queries in cache.queries.items()}
 
+    def folded(self) -> list[torch.Tensor]:
+        """All it reads and writes, as `unfolded` takes it."""
+        pairs = [tensor for pair in (*self._text, *self._audio) for tensor in pair]
+        return [self._mask, *pairs, *self._written, *self._queries.values()]
+
+    @classmethod
+    def unfolded(cls, tensors: Sequence[torch.Tensor], cache: DecoderCache) -> "RowAttention":
+        """The attention of what `folded` gave, for a cache with the layers of this one."""
+        self, layers = cls.__new__(cls), cache.text.shape[0]
+        rest = iter(tensors)
+        self._mask = next(rest)
+        self._text, self._audio = ([(next(rest), next(rest)) for _ in range(layers)] for _ in range(2))
+        self._written = tuple(next(rest) for _ in range(layers))
+        self._queries = {layer: next(rest) for layer in cache.queries}
+        return self
+
     def text(self, layer: int, qkv: torch.Tensor) -> torch.Tensor:
         """qkv [1, 3, heads, width] -> [1, heads, width]; keys and values join the cache."""
         self._written[layer].copy_(qkv[0, 1:])

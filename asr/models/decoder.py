@@ -66,6 +66,14 @@ class Decoder:
         self._ln = norm("decoder.ln")
         self._project = project
 
+    def linears(self) -> list[Linear]:
+        """The products of a step but the vocabulary's."""
+        return [
+            linear
+            for block in self._blocks
+            for linear in (block.qkv, block.out, block.cross_q, block.cross_out, block.fc1, block.fc2)
+        ]
+
     def hear(self, row: int, states: torch.Tensor) -> None:
         """Gives a row its audio (states [n, state]) and empties its text."""
         n = len(states)

@@ -75,15 +75,15 @@ class Int8Linear:
         self._bias = torch.zeros(len(weight)) if bias is None else bias.float()
         with _engine(engine), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # quantised tensors are announced to move to another package
-            self._packed = torch.ops.quantized.linear_prepack(_quantise_rows(weight), self._bias)
+            self.packed = torch.ops.quantized.linear_prepack(_quantise_rows(weight), self._bias)
         self._run: Callable[..., torch.Tensor] = torch.ops.quantized.linear_dynamic
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         x = x.float()
         if len(x) == 1:
-            return self._run(x, self._packed, False)
+            return self._run(x, self.packed, False)
         ranges = torch.linalg.vector_norm(x, math.inf, dim=1, keepdim=True).clamp_(min=1e-6)
-        scaled = self._run(x / ranges, self._packed, False)  # W x / range + bias
+        scaled = self._run(x / ranges, self.packed, False)  # W x / range + bias
         return torch.lerp(self._bias, scaled, ranges)  # W x + bias
 
 

@@ -12,6 +12,7 @@ from asr.models.encoder import Encoder, MakeLinear, Weights
 from asr.models.graphs import FixedSteps
 from asr.models.mel import LogMel, syllables
 from asr.models.quant import ComputeType, Linear, Rows, cpu_has_bf16, make_linear
+from asr.models.traced import TracedSteps
 
 # The model was trained on 30 s windows and looks at their end to know that the speech is over: without it, it says
 # short utterances twice or for ever. Some silence is encoded with the speech, the encoder knows the rest (see there),
@@ -82,10 +83,10 @@ class Whisper:
             dims, weights, linear("few"), linear("many"), project, self.cache, kind=kind, device=device
         )
 
-        self._steps = None if on_cpu else FixedSteps(self._decoder)
-
         torch.set_num_threads(threads)
-        self._tail = self._learn_silence()
+        with torch.inference_mode():
+            self._steps = TracedSteps(self._decoder, threads) if on_cpu else FixedSteps(self._decoder)
+            self._tail = self._learn_silence()
 
     @torch.inference_mode()
     def _learn_silence(self) -> torch.Tensor:
@@ -148,20 +149,12 @@ class Whisper:
     def forward(self, segments: Sequence[Segment]) -> torch.Tensor:
         """Appends tokens to rows -> logits [wanted, n_logits] float32; suppressed tokens lie far below all others."""
         torch.set_num_threads(self._threads)
-        if self._steps is not None:
-            return self._steps(segments)
-        # The products of one token end before a second core has woken up; only the vocabulary is worth sharing.
-        if sum(len(segment.tokens) for segment in segments) == 1:
-            torch.set_num_threads(1)
-        hidden = self._decoder.hidden(segments)
-        torch.set_num_threads(self._threads)
-        return self._decoder.logits(hidden)
+        return self._steps(segments)
 
     @torch.inference_mode()
     def prepare(self) -> None:
         """Does what a step would otherwise do when first taken."""
-        if self._steps is not None:
-            self._steps.prepare()
+        self._steps.prepare()
 
     @torch.inference_mode()
     def attention_weights(self, row: int, first: int, last: int, positions: int) -> torch.Tensor:

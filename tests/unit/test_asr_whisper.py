@@ -220,3 +220,23 @@ def test_preparing_fixed_steps_leaves_no_trace() -> None:
         step = [Segment(0, [5], [0])]
         expected = plain._decoder.logits(plain._decoder.hidden(step))
         torch.testing.assert_close(steps(step), expected, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("compute", ["fp32", "int8"])
+def test_a_recorded_step_is_the_same_step(compute: str) -> None:
+    """Recorded once for one row, one length of audio and one of text, it serves all of them."""
+    plain, recorded = make(compute), make(compute)
+    for one in (plain, recorded):
+        hear(one, 0, 1.0)
+        hear(one, 2, 8.0, 300.0)
+        one.forward([Segment(2, PROMPT, [0])])
+    with torch.inference_mode():
+        for token in range(40):
+            for row in (2, 0):
+                step = [Segment(row, [token], [0])]
+                expected = plain._decoder.logits(plain._decoder.hidden(step))
+                torch.testing.assert_close(recorded.forward(step), expected, atol=1e-5, rtol=1e-4)
+                assert recorded.cache.text_length == plain.cache.text_length
+    torch.testing.assert_close(
+        recorded.attention_weights(2, 4, 40, 50), plain.attention_weights(2, 4, 40, 50)
+    )
