@@ -18,6 +18,9 @@ log = get_logger()
 
 STALL_S = 10.0  # a step that lasts longer means the engine is stuck; the longest normal one takes well under a second
 WARM_IDS = 24
+# After a first sound the interpreter belongs to the event loop for so long, which sends it: the next step's many small
+# operators would hold it up for longer than that.
+FIRST_SOUND_S = 0.0005
 Delivery = tuple[Task, AudioChunk | VoxmeshError]
 
 
@@ -153,6 +156,9 @@ class TtsEngine:
                 deliveries = self._compute(step)
                 self._step_began = None
                 self._post(_deliver, deliveries)
+                if any(task.made_s == len(item.pcm) / task.model.info.sample_rate_hz for task, item in deliveries
+                       if isinstance(item, AudioChunk) and not item.last):  # fmt: skip
+                    time.sleep(FIRST_SOUND_S)
         finally:
             stopped = Unavailable("the synthesis engine has stopped")
             self._stopping = True

@@ -57,3 +57,12 @@ def test_voices_of_both_kinds_take_turns_with_their_threads() -> None:
             assert torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(before)
+
+
+def test_what_is_started_goes_on_while_others_are_done() -> None:
+    crew, go = Lanes(2), threading.Event()
+    answer = crew.start(lambda: go.wait(5), 7)
+    assert crew.run([lambda: 1, lambda: 2]) == [1, 2]
+    assert not answer.done()
+    go.set()
+    assert answer.result(5) == 7

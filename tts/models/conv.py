@@ -30,6 +30,9 @@ _LAYOUT_GAPS = (slice(4, 8), slice(108, 112))
 _pointwise = torch.ops.mkldnn._convolution_pointwise.default
 _pointwise_plus = torch.ops.mkldnn._convolution_pointwise.binary
 _pointwise_into = torch.ops.mkldnn._convolution_pointwise_.binary
+# The same for a kernel of one step, at half the fixed cost of a call.
+_product = torch.ops.mkldnn._linear_pointwise.default
+_product_plus = torch.ops.mkldnn._linear_pointwise.binary
 
 
 def fast_dtype(device: str) -> torch.dtype:
@@ -61,6 +64,9 @@ class Conv:
         self.bias = torch.zeros(self.out, device=weight.device) if bias is None else bias
         self.bias = self.bias.to(weight.dtype)
         self._shape = ([0, self.padding], [1, 1], [1, dilation])
+        self._matrix: Tensor | None = None  # [out, in] packed, of a kernel of one step
+        if self.packs and kernel == 1:
+            self._matrix = torch.ops.mkldnn._reorder_linear_weight(weight[:, :, 0].contiguous(), None)
         self._packed: dict[tuple[int, int], Tensor] = {}  # by batch and time
         self._layouts: dict[bytes, Tensor] = {}  # by description of the memory layout
 
@@ -92,13 +98,17 @@ class Conv:
 
         `offset` [batch, 1, out] is added before it, over all of the time.
         """
-        image = x.transpose(1, 2).unsqueeze(2)
         alike = offset is None or offset.shape[0] == 1
+        slope = [LEAK] if act == "leaky_relu" else []
+        bias = self.bias if offset is None or not alike else self.bias + offset[0, 0]
+        y: Tensor
+        if self._matrix is not None and alike:
+            y = _product(x, self._matrix, bias, act, slope, "")
+            return y
+        image = x.transpose(1, 2).unsqueeze(2)
         if self.packs and alike:
             packed = self._pack(x.shape[0], x.shape[1])
-            slope = [LEAK] if act == "leaky_relu" else []
-            bias = self.bias if offset is None else self.bias + offset[0, 0]
-            y: Tensor = _pointwise(image, packed, bias, *self._shape, 1, act, slope, "")
+            y = _pointwise(image, packed, bias, *self._shape, 1, act, slope, "")
             return y.squeeze(2).transpose(1, 2)
         y = F.conv2d(image, self.weight, self.bias, 1, (0, self.padding), (1, self.dilation))
         y = y.squeeze(2).transpose(1, 2)
@@ -110,12 +120,14 @@ class Conv:
         """`other` [batch, time, out] plus the convolution of `x`; `overwrite` lets the sum take the place of it."""
         if not self.packs:
             return other + self(x)
+        y: Tensor
+        if self._matrix is not None:
+            y = _product_plus(x, other, self._matrix, self.bias, "add")
+            return y
         image, term = x.transpose(1, 2).unsqueeze(2), other.transpose(1, 2).unsqueeze(2)
         packed = self._pack(x.shape[0], x.shape[1])
         if overwrite:
-            y: Tensor = _pointwise_into(
-                term, image, packed, self.bias, *self._shape, 1, "add", 1.0, None, [], None
-            )
+            y = _pointwise_into(term, image, packed, self.bias, *self._shape, 1, "add", 1.0, None, [], None)
         else:
             y = _pointwise_plus(image, term, packed, self.bias, *self._shape, 1, "add", 1.0, None, [], None)
         return y.squeeze(2).transpose(1, 2)

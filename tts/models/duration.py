@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from tts.models.conv import Conv
 from tts.models.text_encoder import clear
 from tts.models.weights import Weights
 
@@ -36,7 +37,7 @@ class Separable:
                 (kernel.permute(2, 1, 0).contiguous(), conv["bias"], conv.setting("dilation", 3**i))
             )
         pointwise = [weights.sub(f"convs_1x1.{i}") for i in weights.indices("convs_1x1")]
-        self.pointwise = [tuple(part.to(fast) for part in _linear(weights)) for weights in pointwise]
+        self.pointwise = [Conv(part["weight"].to(fast), part["bias"]) for part in pointwise]
         self.norms = [
             [(n["gamma"], n["beta"]) for n in (weights.sub(f"norms_{k}.{i}") for k in (1, 2))]
             for i in weights.indices("norms_1")
@@ -54,7 +55,7 @@ class Separable:
             for tap in range(kernel.shape[0]):
                 y = torch.addcmul(y, padded[:, tap * dilation : tap * dilation + ids], kernel[tap])
             y = F.gelu(F.layer_norm(y, channels, *norms[0], EPSILON))
-            y = F.linear(y.to(self.fast), *pointwise).float()
+            y = pointwise(y.to(self.fast)).float()
             x = x + F.gelu(F.layer_norm(y, channels, *norms[1], EPSILON))
         return x
 
@@ -83,21 +84,16 @@ def inverse_spline(y: Tensor, widths: Tensor, heights: Tensor, slopes: Tensor) -
 
     `y` [...]; unnormalised `widths`, `heights` [..., bins] and inner `slopes` [..., bins - 1].
     """
-    bins = widths.shape[-1]
     edges = F.pad(
         slopes, (1, 1), value=math.log(math.expm1(1 - MIN_SLOPE))
     )  # slope 1 where the identity begins
-    slope = MIN_SLOPE + F.softplus(edges)
-    x_knots, y_knots = _knots(widths), _knots(heights)
+    knots = _knots(torch.stack([widths, heights], -2))  # [..., 2, bins + 1]: x, then y
+    table = torch.cat([knots, (MIN_SLOPE + F.softplus(edges)).unsqueeze(-2)], -2)
     inside = y.clamp(-TAIL, TAIL)
-    bin_ = (inside.unsqueeze(-1) >= y_knots[..., 1:-1]).sum(-1, keepdim=True).clamp_(max=bins - 1)
-
-    def at(values: Tensor, offset: int = 0) -> Tensor:
-        return values.gather(-1, bin_ + offset).squeeze(-1)
-
-    x0, y0 = at(x_knots), at(y_knots)
-    width, height = at(x_knots, 1) - x0, at(y_knots, 1) - y0
-    d0, d1 = at(slope), at(slope, 1)
+    bin_ = (inside.unsqueeze(-1) >= knots[..., 1, 1:-1]).sum(-1, keepdim=True).unsqueeze(-1)
+    sides = torch.cat([bin_, bin_ + 1], -1).expand(*y.shape, 3, 2)
+    x0, x1, y0, y1, d0, d1 = table.gather(-1, sides).flatten(-2).unbind(-1)
+    width, height = x1 - x0, y1 - y0
     delta = height / width
     rise = inside - y0
     bend = d0 + d1 - 2 * delta
@@ -122,9 +118,10 @@ class DurationPredictor:
     def __init__(self, weights: Weights, fast: torch.dtype) -> None:
         if not weights.indices("flows"):
             raise ValueError("only voices with a stochastic duration predictor are supported")
-        self.pre = _linear(weights.sub("pre"))
+        self.fast = fast
+        self.pre = Conv(weights["pre.weight"].to(fast), weights["pre.bias"])
         self.convs = Separable(weights.sub("convs"), fast)
-        self.projection = _linear(weights.sub("proj"))
+        self.projection = Conv(weights["proj.weight"].to(fast), weights["proj.bias"])
         speaker = weights.get("cond.weight")
         self.speaker = None if speaker is None else _linear(weights.sub("cond"))
         # Forwards the flows are: 0 affine, then pairs of (coupling, swap). Backwards, VITS leaves out the first pair.
@@ -138,10 +135,10 @@ class DurationPredictor:
 
         Returns [batch, ids], of which row `i` means something up to `lengths[i]`.
         """
-        x = F.linear(text, *self.pre)
+        x = self.pre(text.to(self.fast)).float()
         if self.speaker is not None and speaker is not None:
             x = x + F.linear(speaker, *self.speaker)
-        x = F.linear(self.convs(x, lengths), *self.projection)
+        x = self.projection(self.convs(x, lengths).to(self.fast)).float()
         duration, other = noise.chunk(2, -1)
         for coupling in self.couplings:  # backwards, each swap of the two channels comes before its coupling
             duration, other = other, coupling(other, duration, x, lengths)

@@ -16,7 +16,9 @@ class Coupling:
     """Shifts one half of the channels by what a WaveNet makes of the other half.
 
     The paper adds up what each layer contributes and convolves the sum. Both are linear, so here the last convolution
-    is multiplied into the layers' own: one product over the channels of all layers.
+    is multiplied into the layers' own: one product over the channels of all layers. Its gates are sigmoids, and as
+    sigmoid(x) is (1 + tanh(x / 2)) / 2, one convolution with one tanh makes values and gates; the last half goes into
+    the weights that come after.
     """
 
     def __init__(self, weights: Weights, flipped: bool, fast: torch.dtype) -> None:
@@ -28,44 +30,48 @@ class Coupling:
         self.fast = fast
         pre, post, stack = weights.sub("pre"), weights.sub("post"), weights.sub("enc")
         self.pre = conv(pre["weight"].flip(1) if flipped else pre["weight"], pre["bias"], pre)
-        self.hidden = hidden = self.pre.out
+        hidden = self.pre.out
         layers = stack.count("in_layers")
-        gates = [stack.sub(f"in_layers.{i}") for i in range(layers)]
-        halves = (slice(0, hidden), slice(hidden, None))
-        self.gates = [tuple(conv(g["weight"][half], g["bias"][half], g) for half in halves) for g in gates]
+        halve = torch.ones(2 * hidden, 1, device=pre["bias"].device)
+        halve[hidden:] = 0.5
+        inputs = [stack.sub(f"in_layers.{i}") for i in range(layers)]
+        self.inputs = [conv(p["weight"] * halve.unsqueeze(-1), p["bias"] * halve[:, 0], p) for p in inputs]
         skips = [stack.sub(f"res_skip_layers.{i}") for i in range(layers)]
-        self.residuals = [conv(s["weight"][:hidden], s["bias"][:hidden], s) for s in skips[:-1]]
+        self.residuals = [conv(s["weight"][:hidden] / 2, s["bias"][:hidden], s) for s in skips[:-1]]
 
         last, offset = post["weight"][:, :, 0], post["bias"]  # [half, hidden]
         if flipped:
             last, offset = last.flip(0), offset.flip(0)
-        shares = [s["weight"][-hidden:, :, 0] for s in skips]  # each [hidden, hidden]
+        shares = [s["weight"][-hidden:, :, 0] / 2 for s in skips]  # each [hidden, hidden]
         bias = offset + last @ torch.stack([s["bias"][-hidden:] for s in skips]).sum(0)
         weight = torch.cat([last @ share for share in shares], 1)  # [half, layers * hidden]
         self.undo = Conv(-weight.unsqueeze(-1).to(fast), -bias)
-        speaker = stack.get("cond_layer.weight")
-        self.speaker = None if speaker is None else (speaker[:, :, 0], stack["cond_layer.bias"])
+        voice = stack.get("cond_layer.weight")
+        halves = halve.repeat(layers, 1)
+        self.speaker = (
+            None if voice is None else (voice[:, :, 0] * halves, stack["cond_layer.bias"] * halves[:, 0])
+        )
 
     @property
     def reach(self) -> int:
         """Frames on each side that one frame depends on."""
-        return sum(gate.reach for gate, _ in self.gates)
+        return sum(layer.reach for layer in self.inputs)
 
     def __call__(self, kept: Tensor, moved: Tensor, speaker: Tensor | None, mask: Tensor | None) -> Tensor:
         """`kept`, `moved` [batch, frames, half]; `speaker` [batch, 1, gin]. Returns `moved` undone."""
         x = self.pre(kept.to(self.fast))
         x = x if mask is None else x * mask
-        voices: list[Tensor | None] = [None] * (2 * len(self.gates))
+        voices: list[Tensor | None] = [None] * len(self.inputs)
         if self.speaker is not None and speaker is not None:
             voices = [*F.linear(speaker, *self.speaker).to(self.fast).chunk(len(voices), -1)]
-        parts = x.new_empty(*x.shape[:2], len(self.gates) * self.hidden)
-        for i, (value, gate) in enumerate(self.gates):
-            y = value(x, "tanh", voices[2 * i]).mul_(gate(x, "sigmoid", voices[2 * i + 1]))
-            parts[..., i * self.hidden : (i + 1) * self.hidden] = y
+        parts = []
+        for i, layer in enumerate(self.inputs):
+            value, gate = layer(x, "tanh", voices[i]).chunk(2, -1)
+            parts.append(torch.addcmul(value, value, gate))
             if i < len(self.residuals):
-                x = self.residuals[i].plus(y, x, overwrite=True)
+                x = self.residuals[i].plus(parts[i], x, overwrite=True)
                 x = x if mask is None else x * mask
-        return moved + self.undo(parts)
+        return moved + self.undo(torch.cat(parts, -1))
 
 
 class Flow:

@@ -7,7 +7,7 @@ which costs as much as the help is worth.
 
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import TypeVar
 
 import torch
@@ -27,6 +27,16 @@ class Lanes:
             if count > 1
             else None
         )
+
+    def start(self, job: Callable[[], object], answer: T) -> Future[T]:
+        """Another thread does `job`, without anybody waiting: `answer` is there when it is done. Needs two lanes."""
+        assert self._pool is not None
+
+        def work() -> T:
+            job()
+            return answer
+
+        return self._pool.submit(work)
 
     def run(self, jobs: Sequence[Callable[[], T]]) -> list[T]:
         """The results of all jobs, in their order. Raises what a job raises, after all have ended."""

@@ -5,8 +5,10 @@ only the first latents, and windows need not wait for one another.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import partial
+from math import gcd
 
 import numpy as np
 import numpy.typing as npt
@@ -20,11 +22,11 @@ from tts.models.hifigan import Decoder
 from tts.models.lanes import Lanes
 
 FRAME_GRID = 12  # windows of the decoder are multiples of it: a shape met for the first time costs extra
-CPU_WINDOW, GPU_WINDOW = 120, 288  # most frames decoded at a time
-LANE_FRAMES = 36  # fewest frames worth a core of their own: each window recomputes its context
+CPU_WINDOW, GPU_WINDOW = 156, 288  # most frames decoded at a time
+LANE_FRAMES = 24  # fewest frames worth a core of their own: each window recomputes its context
 LANE_FLOW = 96  # the same for the flow, whose context is longer
 FLOW_GRID = 32
-FIRST_FLOW, LATER_FLOW = 64, 320  # latents made at a time, beside what is recomputed on both sides
+FIRST_FLOW, LATER_FLOW = 32, 320  # latents made at a time, beside what is recomputed on both sides
 
 
 @dataclass(slots=True)
@@ -38,6 +40,7 @@ class VitsSpeech:
     latents: Tensor  # [frames, channels], valid up to `ready`
     ready: int = 0
     done: int = 0
+    ahead: Future[int] | None = None  # latents on their way, and up to which frame
     frames: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -52,6 +55,7 @@ class Stretches:
         self.longest = CPU_WINDOW if device.type == "cpu" else GPU_WINDOW
         # One window fills a CPU, and there each batch size is a new shape.
         self.batches = device.type != "cpu"
+        self.spare = False  # a core has nothing to do in this step
 
     @torch.inference_mode()
     def decode(self, speeches: Sequence[VitsSpeech], frames: int) -> list[npt.NDArray[np.float32]]:
@@ -62,20 +66,29 @@ class Stretches:
             for speech, count in zip(speeches, wanted, strict=True)
             for window in self._windows(speech, count, len(speeches))
         ]
+        for speech in speeches:
+            if speech.ahead is not None:
+                speech.ready, speech.ahead = speech.ahead.result(), None
         latest = {id(speech): (speech, window.stop) for speech, window in windows}
         flows = [
             flow for speech, stop in latest.values() for flow in self._flows(speech, stop, len(speeches))
         ]
-        self.lanes.run([partial(self._flow, *flow) for flow in flows])
-        for speech, _, end in flows:
-            speech.ready = end
         groups: dict[tuple[int, int], list[int]] = {}
         for i, (_, window) in enumerate(windows):
             key = (window.count, window.stop - window.start)
             groups.setdefault(key if self.batches else (i, 0), []).append(i)
-        sounds = self.lanes.run(
-            [partial(self._decode, [windows[i] for i in group]) for group in groups.values()]
-        )
+        batches = [[windows[i] for i in group] for group in groups.values()]
+        before = {id(flow[0]): flow for flow in flows}
+        alone = len(windows) == len(batches) == len(speeches) and len(before) == len(flows)
+        if alone:  # each clause waits for its own latents, and not for those of the others
+            jobs = [partial(self._decode, batch, before.get(id(batch[0][0]))) for batch in batches]
+            self.spare = len(jobs) < self.lanes.count
+            sounds = self.lanes.run(jobs)
+        else:
+            self.lanes.run([partial(self._flow, *flow) for flow in flows])
+            sounds = self.lanes.run([partial(self._decode, batch) for batch in batches])
+        for speech, _, end in flows:
+            speech.ready = max(speech.ready, end)
         rows = {i: row for group, made in zip(groups.values(), sounds, strict=True)
                 for i, row in zip(group, made, strict=True)}  # fmt: skip
         parts: dict[int, list[npt.NDArray[np.float32]]] = {}
@@ -91,8 +104,11 @@ class Stretches:
         Sizes come from a coarse grid, so that shapes repeat.
         """
         reach, length = self.decoder.reach, speech.frames
-        lanes = max(1, min(self.lanes.count // speeches, wanted // LANE_FRAMES))
-        parts = max(lanes, -(-wanted // self.longest))
+        even = self.lanes.count // gcd(
+            self.lanes.count, speeches
+        )  # no core waits while another has two windows
+        lanes = max(1, min(even, wanted // LANE_FRAMES))
+        parts = grid(-(-wanted // self.longest), lanes)
         part = grid(-(-wanted // parts), FRAME_GRID)
         if (most := (length - 2 * reach) // FRAME_GRID * FRAME_GRID) > 0:
             part = min(part, most)  # a window as long as the clause would have a size of its own
@@ -101,15 +117,20 @@ class Stretches:
             new = min(part, end - begin)
             count = min(length, grid(new, FRAME_GRID))
             first = min(begin, length - count)
-            width = min(length, count + 2 * reach)
+            width = min(length, count + (1 if (begin, count) == (0, FRAME_GRID) else 2) * reach)
             start = min(max(0, first - reach), length - width)
             windows.append(_Window(start, start + width, first - start, count, begin - first, new))
             begin += new
         return windows
 
     @torch.inference_mode()
-    def _decode(self, work: Sequence[tuple[VitsSpeech, "_Window"]]) -> list[npt.NDArray[np.float32]]:
-        """The new sound of windows of one size."""
+    def _decode(
+        self, work: Sequence[tuple[VitsSpeech, "_Window"]], flow: tuple[VitsSpeech, int, int] | None = None
+    ) -> list[npt.NDArray[np.float32]]:
+        """The new sound of windows of one size; `flow` is the stretch of latents to be made for it first."""
+        if flow is not None:
+            self._flow(*flow)
+            self._begin_ahead(*flow)
         latents = [speech.latents[window.start : window.stop] for speech, window in work]
         speakers = [speech.speaker for speech, _ in work if speech.speaker is not None]
         speaker = torch.stack(speakers) if speakers else None
@@ -134,6 +155,12 @@ class Stretches:
         for begin in range(speech.ready, end, part):
             yield speech, begin, min(end, begin + part)
 
+    def _begin_ahead(self, speech: VitsSpeech, begin: int, end: int) -> None:
+        """Lets another core make the latents that follow the first ones, while this one makes the first sound."""
+        if self.spare and begin == 0 and end < speech.frames:
+            until = min(speech.frames, end + LATER_FLOW)
+            speech.ahead = self.lanes.start(partial(self._flow, speech, end, until), until)
+
     @torch.inference_mode()
     def _flow(self, speech: VitsSpeech, begin: int, end: int) -> None:
         """Makes latents from frame `begin` to `end`. Needs none of those before."""
@@ -155,6 +182,8 @@ class Stretches:
         still = torch.zeros(frames, channels)
         speech = VitsSpeech(still, None, [frames], [], torch.zeros_like(still), ready=frames)
         jobs: list[Callable[[], object]] = []
+        first = _Window(0, FRAME_GRID + self.decoder.reach, 0, FRAME_GRID, 0, FRAME_GRID)
+        jobs.append(partial(self._decode, [(speech, first)]))
         for count in range(FRAME_GRID, self.longest + 1, FRAME_GRID):
             window = _Window(0, count + 2 * self.decoder.reach, self.decoder.reach, count, 0, count)
             jobs.append(partial(self._decode, [(speech, window)]))

@@ -29,10 +29,10 @@ class Attention:
         self.window = (reach - 1) // 2
         q, k, v = (weights.sub(f"conv_{name}") for name in "qkv")
         scale = 1 / math.sqrt(self.head)
-        self.qkv = torch.cat([q["weight"] * scale, k["weight"], v["weight"]])[:, :, 0].to(fast)
-        self.qkv_bias = torch.cat([q["bias"] * scale, k["bias"], v["bias"]]).to(fast)
+        weight = torch.cat([q["weight"] * scale, k["weight"], v["weight"]])
+        self.qkv = Conv(weight.to(fast), torch.cat([q["bias"] * scale, k["bias"], v["bias"]]))
         out = weights.sub("conv_o")
-        self.out, self.out_bias = out["weight"][:, :, 0].to(fast), out["bias"].to(fast)
+        self.out = Conv(out["weight"].to(fast), out["bias"])
 
     def __call__(self, x: Tensor, blocked: Tensor) -> Tensor:
         """`x` [batch, ids, hidden]; `blocked` [batch * heads, 1, ids + 2 * window] is -inf where nobody may look.
@@ -43,7 +43,7 @@ class Attention:
         batch, ids, hidden = x.shape
         heads, window = hidden // self.head, self.window
         wide = ids + 2 * window
-        qkv = F.linear(F.pad(x, (0, 0, window, window)), self.qkv, self.qkv_bias).float()
+        qkv = self.qkv(F.pad(x, (0, 0, window, window))).float()
         parts = qkv.reshape(batch, wide, 3, heads, self.head).permute(2, 0, 3, 1, 4)
         q, k, v = (part.reshape(batch * heads, wide, self.head) for part in parts)
         q = q[:, window : window + ids]
@@ -54,7 +54,7 @@ class Attention:
         shares = scores.softmax(-1)
         near = shares.as_strided(shape, strides) @ self.rel_v
         y = torch.baddbmm(near, shares, v).reshape(batch, heads, ids, self.head)
-        return F.linear(y.transpose(1, 2).to(x.dtype).reshape(batch, ids, hidden), self.out, self.out_bias)
+        return self.out(y.transpose(1, 2).to(x.dtype).reshape(batch, ids, hidden))
 
 
 class TextEncoder:
@@ -73,8 +73,7 @@ class TextEncoder:
             [(n["gamma"], n["beta"]) for n in (encoder.sub(f"norm_layers_{k}.{i}") for k in (1, 2))]
             for i in range(layers)
         ]
-        projection = weights.sub("proj")
-        self.projection, self.projection_bias = projection["weight"][:, :, 0], projection["bias"]
+        self.projection = self._conv(weights.sub("proj"))
 
     def _conv(self, weights: Weights) -> Conv:
         return Conv(weights["weight"].to(self.fast), weights["bias"])
@@ -94,7 +93,7 @@ class TextEncoder:
             y = expand(clear(x.to(self.fast), lengths), "relu")
             x = F.layer_norm(x + shrink(clear(y, lengths)), (self.hidden,), *norms[1], EPSILON)
         x = clear(x, lengths)
-        mean, log_deviation = F.linear(x, self.projection, self.projection_bias).chunk(2, -1)
+        mean, log_deviation = self.projection(x.to(self.fast)).float().chunk(2, -1)
         return x, mean, log_deviation
 
     def _blocked(self, ids: Tensor, lengths: Sequence[int], window: int) -> Tensor:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
+from functools import lru_cache
 
 from tts.model import VoiceInfo, WordSpan
 from tts.text import espeak
@@ -98,9 +99,8 @@ class PhonemeEncoder:
                 shared.append("".join(f" {group}" for group in groups[position : position + count]))
                 position += count
             return shared
-        return _align(
-            [self._ipa(text) if text else "" for text in spoken], "".join(f" {group}" for group in groups)
-        )
+        alone = tuple(self._ipa(text) if text else "" for text in spoken)
+        return [*_align(alone, "".join(f" {group}" for group in groups))]
 
     def _ipa(self, text: str) -> str:
         if not text:
@@ -186,7 +186,8 @@ class _Line:
         return (*self.ids, *self._map.get(END, ()))
 
 
-def _align(alone: Sequence[str], together: str) -> list[str]:
+@lru_cache(maxsize=espeak.CACHED_PHRASES)
+def _align(alone: tuple[str, ...], together: str) -> tuple[str, ...]:
     """Splits phonemes spoken together between words whose phonemes alone are known.
 
     espeak-ng joins some words ("of the") and parts others, so the number of groups says nothing; the longest common
@@ -201,7 +202,7 @@ def _align(alone: Sequence[str], together: str) -> list[str]:
         cut -= together[cut - 1 : cut] == " "  # a space belongs to the word that follows
         cuts.append(max(cuts[-1], cut))
     cuts.append(len(together))
-    return [together[begin:end] for begin, end in zip(cuts, cuts[1:], strict=False)]
+    return tuple(together[begin:end] for begin, end in zip(cuts, cuts[1:], strict=False))
 
 
 def _locate(blocks: Sequence[tuple[int, int, int]], position: int, text: str) -> int:
