@@ -34,7 +34,7 @@ def run(argv: Sequence[str]) -> int:
     parser.add_argument("--endpointing-ms", type=int, default=600)
     parser.add_argument("--language", default="en")
     parser.add_argument("--clips", type=Path, default=CLIPS, help="directory with manifest.jsonl")
-    parser.add_argument("--max-clips", type=int, default=15)
+    parser.add_argument("--max-clips", type=int, default=60)
     parser.add_argument("--transcripts", type=Path, help="file for what was heard, one JSON object a clip")
     options = parser.parse_args(argv)
     try:

@@ -13,7 +13,7 @@ from asr.model import MAX_WINDOW_S, MAX_WINDOW_SAMPLES, SAMPLE_RATE_HZ, DecodeRe
 from asr.models.decoder import Segment
 from asr.models.load import Source, open_source
 from asr.models.quant import resolve_compute_type
-from asr.models.whisper import BUCKET_SAMPLES, SHORTEST_INTERIM_SAMPLES, TRAILING_SILENCE_SAMPLES, Whisper
+from asr.models.whisper import TRAILING_SILENCE_SAMPLES, WINDOW_SAMPLES, Whisper
 from common.errors import AudioTooLong, InvalidArgument
 from common.memory import give_back, keep_buffers
 
@@ -157,7 +157,7 @@ def _warm_up(model: Whisper, tokens: WhisperTokens) -> None:
     model.prepare()
     start = tokens.start(tokens.languages[0], "transcribe")
     rows = range(min(2, model.slots))
-    for samples in range(SHORTEST_INTERIM_SAMPLES, int(_WARM_UP_S * SAMPLE_RATE_HZ), BUCKET_SAMPLES):
+    for samples in (length for length in WINDOW_SAMPLES if length <= _WARM_UP_S * SAMPLE_RATE_HZ):
         pcm = np.zeros(samples - TRAILING_SILENCE_SAMPLES, np.float32)
         states = model.encode([pcm], [True])[0]
         for row in rows:

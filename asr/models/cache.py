@@ -1,8 +1,9 @@
 """Keys and values of every slot, allocated once."""
 
 import math
+import mmap
+from functools import partial
 
-import numpy as np
 import torch
 
 from asr.models.dims import Dims
@@ -42,16 +43,11 @@ class DecoderCache:
         width = dims.n_text_state // heads
         places = dims.n_text_ctx + 1  # the last is for rows that step with others and have nothing to say
         self.slots, self.kind = slots, kind
-        # Rows of different lengths are attended to together under a mask, and a masked NaN is still NaN: text starts
-        # as zeros. Audio does too where it is masked (GPU).
-        heard = torch.empty if device.type == "cpu" else torch.zeros
+        # Rows of different lengths are attended to together under a mask, and a masked NaN is still NaN: zeros.
+        zeros = _untouched if device.type == "cpu" else partial(torch.zeros, device=device)
         # [layers, keys and values, slots, heads, text or audio, width]
-        shape = (layers, 2, slots, heads, places, width)
-        if device.type == "cpu":  # memory that comes as zeros; torch would write them
-            self.text = torch.from_numpy(np.zeros(shape, np.float32)).to(text)
-        else:
-            self.text = torch.zeros(shape, dtype=text, device=device)
-        self.audio = heard((layers, 2, slots, heads, audio, width), dtype=kind, device=device)
+        self.text = zeros((layers, 2, slots, heads, places, width), dtype=text)
+        self.audio = zeros((layers, 2, slots, heads, audio, width), dtype=kind)
         # Cross-attention queries of the layers that have alignment heads: word times come from them.
         queries = (slots, heads, places, width)
         self.queries = {layer: torch.zeros(queries, dtype=kind, device=device) for layer in aligned}
@@ -115,3 +111,11 @@ class DecoderCache:
 def layer_pairs(memory: torch.Tensor) -> list[Pair]:
     """[layers, 2, ...] -> per layer keys and values, views."""
     return [(pair[0], pair[1]) for pair in memory.unbind(0)]
+
+
+def _untouched(shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
+    """Zeros that take no memory until they are written, page by small page; torch would write them all."""
+    memory = mmap.mmap(-1, math.prod(shape) * dtype.itemsize, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    if hasattr(mmap, "MADV_NOHUGEPAGE"):
+        memory.madvise(mmap.MADV_NOHUGEPAGE)
+    return torch.frombuffer(memory, dtype=dtype).view(shape)

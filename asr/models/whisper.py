@@ -23,9 +23,21 @@ SHORTEST_WINDOW_SAMPLES = 5 * SAMPLE_RATE_HZ  # very short words are still said 
 # An interim may say one twice: the next takes it back, and costs a third.
 SHORTEST_INTERIM_SAMPLES = 3 * SAMPLE_RATE_HZ // 2
 TAIL_POSITIONS = 50
-# Windows are filled up to a multiple of this. Each length is compiled for once, at the cost of computing it several
-# times, so there may not be many; and windows of one length share a batch on a GPU.
-BUCKET_SAMPLES = SAMPLE_RATE_HZ // 2
+# Windows are filled up to the next of these. Each length is compiled for once, at the cost of computing it several times
+# and of some 8 MB, so there are not many: close together where most utterances are. Windows of one length share a batch
+# on a GPU.
+_STEPS_S = (
+    (1.5, 2.0, 0.5),
+    (3.0, 5.0, 1.0),
+    (5.5, 10.0, 0.5),
+    (11.0, 14.0, 1.0),
+    (16.0, 30.0, 2.0),
+)  # first, last, step
+WINDOW_SAMPLES = tuple(
+    round((first + index * step) * SAMPLE_RATE_HZ)
+    for first, last, step in _STEPS_S
+    for index in range(round((last - first) / step) + 1)
+)
 # Audio of one encoder call. On CPU a window alone fills the cores.
 _GPU_BATCH_SAMPLES = 960 * SAMPLE_RATE_HZ
 _TIMESTAMPS = 1501  # the last tokens of the vocabulary: not written, so not computed
@@ -137,7 +149,7 @@ class Whisper:
     def _padded_samples(self, samples: int, shortest: int) -> int:
         longest = min(MAX_WINDOW_SAMPLES, self.dims.n_audio_ctx * POSITION_SAMPLES)
         wanted = max(samples + TRAILING_SILENCE_SAMPLES, shortest)
-        return min(-(-wanted // BUCKET_SAMPLES) * BUCKET_SAMPLES, longest)
+        return min(next((length for length in WINDOW_SAMPLES if length >= wanted), longest), longest)
 
     @torch.inference_mode()
     def hear(self, row: int, states: torch.Tensor) -> None:
